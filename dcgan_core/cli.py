@@ -1,0 +1,123 @@
+"""The command line: train, resume, sample, evaluate. The flags of `train` are the fields of `Config`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from torchvision.utils import save_image
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from dcgan_core.config import Config, InvalidInput
+from dcgan_core.data import unscale
+from dcgan_core.evaluation import judge_for
+from dcgan_core.runtime import choose_machine
+from dcgan_core.train import CHECKPOINT, Diverged, draw_latents, load_state
+from dcgan_core.train import resume as resume_run
+from dcgan_core.train import sample as sample_images
+from dcgan_core.train import train as train_run
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Run = Annotated[Path, arg(metavar="RUN", help="Folder of the run, as given to 'train --out'.")]
+
+
+def train(config: OmitArgPrefixes[Config], out: Path, device: Device = "auto", precision: Precision = "auto") -> None:
+    """Train a DCGAN from scratch.
+
+    Example: python -m dcgan_core train --data glyphs --out runs/first
+
+    Args:
+        out: New folder for the run: config, metrics, sample grids, checkpoint.
+        device: Where to compute; auto takes a GPU if there is one.
+        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it.
+    """
+    machine = choose_machine(device, precision)
+    print(machine.reason)
+    train_run(config, out, machine=machine)
+    print(f"done: see {out / 'samples'}, or run: python -m dcgan_core evaluate {out}")
+
+
+def resume(
+    run: Positional[Run],
+    total_images: int | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
+
+    Example: python -m dcgan_core resume runs/first --total-images 400000
+
+    Args:
+        total_images: New length of the whole run in images; by default the length it was started with.
+        device: Where to compute; auto takes a GPU if there is one.
+        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it.
+    """
+    machine = choose_machine(device, precision)
+    print(machine.reason)
+    resume_run(run, total_images=total_images, machine=machine)
+    print(f"done: see {run / 'samples'}, or run: python -m dcgan_core evaluate {run}")
+
+
+def sample(run: Positional[Run], out: Path, num_images: int = 64, seed: int = 0, device: Device = "auto") -> None:
+    """Draw images from a trained generator into one picture.
+
+    Example: python -m dcgan_core sample runs/first --num-images 64 --out grid.png
+
+    Args:
+        out: Picture to write, for example grid.png.
+        num_images: Images in the picture, in rows of equal length.
+        seed: Seed of the latents; another seed gives other images.
+        device: Where to compute; auto takes a GPU if there is one.
+    """
+    if num_images < 1:
+        raise InvalidInput(f"num_images is {num_images}, but must be 1 or more.")
+    state = load_state(run, choose_machine(device))
+    images = sample_images(state.sampler, draw_latents(num_images, state.config.latent_size, seed=seed))
+    try:
+        save_image(unscale(images).float() / 255, out, nrow=math.ceil(math.sqrt(num_images)), padding=0)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot write the picture {str(out)!r} ({error}): use a name such as grid.png.") from error
+    print(out)
+
+
+def evaluate(run: Positional[Run], num_samples: int = 2_000, seed: int = 0, device: Device = "auto") -> None:
+    """Measure a trained generator and print one JSON object.
+
+    frechet_distance: distance of the samples to held-out images, in the features of a small classifier (0 is equal).
+    classes_covered: classes of which at least one sample is recognised. recognised: share of the samples that the
+    classifier is sure of (probability at least 0.9). Data without labels have the distance only.
+
+    Example: python -m dcgan_core evaluate runs/first
+
+    Args:
+        num_samples: Samples to draw; numbers compare only at the same number of samples.
+        seed: Seed of the latents.
+        device: Where to compute; auto takes a GPU if there is one.
+    """
+    if num_samples < 2:
+        raise InvalidInput(f"num_samples is {num_samples}, but must be 2 or more.")
+    state = load_state(run, choose_machine(device))
+    images = sample_images(state.sampler, draw_latents(num_samples, state.config.latent_size, seed=seed))
+    report = judge_for(state.config).report(images)
+    print(json.dumps({"run": str(run), "images_seen": state.images, **report, "seed": seed}, indent=2))
+
+
+def main() -> int:
+    """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    commands = {command.__name__: command for command in (train, resume, sample, evaluate)}
+    try:
+        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m dcgan_core", description=__doc__)
+    except (InvalidInput, Diverged) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stopped; what {CHECKPOINT} holds can be continued with 'resume'.", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,114 @@
+"""The embedded data set: capital letters rendered from the fonts that matplotlib ships.
+
+26 known modes (the letters) and known style factors (font, weight, slant), no download and no licence question.
+The labels are never shown to the GAN: they are kept aside for measuring.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+LETTERS = string.ascii_uppercase
+WEIGHTS = ("regular", "bold")
+SLANTS = ("upright", "slanted")
+SPLITS = ("train", "test")
+
+# (file, bold, slanted), in five families of four
+FONTS: tuple[tuple[str, bool, bool], ...] = (
+    *(("DejaVuSans", False, False), ("DejaVuSans-Bold", True, False)),
+    *(("DejaVuSans-Oblique", False, True), ("DejaVuSans-BoldOblique", True, True)),
+    *(("DejaVuSansMono", False, False), ("DejaVuSansMono-Bold", True, False)),
+    *(("DejaVuSansMono-Oblique", False, True), ("DejaVuSansMono-BoldOblique", True, True)),
+    *(("DejaVuSerif", False, False), ("DejaVuSerif-Bold", True, False)),
+    *(("DejaVuSerif-Italic", False, True), ("DejaVuSerif-BoldItalic", True, True)),
+    *(("STIXGeneral", False, False), ("STIXGeneralBol", True, False)),
+    *(("STIXGeneralItalic", False, True), ("STIXGeneralBolIta", True, True)),
+    *(("cmr10", False, False), ("cmb10", True, False), ("cmss10", False, False), ("cmtt10", False, False)),
+)
+
+MAX_ROTATION_DEGREES = 6.0
+MAX_SHEAR = 0.08
+MAX_SHIFT = 0.03  # of the image's side
+SCALE_RANGE = (0.93, 1.07)
+CAPITAL_HEIGHT = 0.56  # of the image's side, before scaling
+SUPERSAMPLING = 2  # letters are drawn at twice the size and averaged down
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Rendered letters and the factors they were drawn from; index i of every array is the same letter."""
+
+    images: np.ndarray  # uint8 (N, C, S, S), 0 paper to 255 ink when grey
+    letter: np.ndarray  # int64 (N,), 0 for A to 25 for Z
+    font: np.ndarray  # int64 (N,), index into FONTS
+    weight: np.ndarray  # int64 (N,), index into WEIGHTS
+    slant: np.ndarray  # int64 (N,), index into SLANTS
+
+
+def render(num_images: int, *, image_size: int = 32, channels: int = 1, seed: int = 0, split: str = "train") -> Glyphs:
+    """Draws `num_images` letters; letter and font are uniform, pose is uniform within the limits above.
+
+    The pixels are uint8 in (N, C, S, S). Grey letters are white on black; colour ones have a random bright ink on a
+    random dark paper. The same arguments give the same pixels (with the same Pillow); the two splits, and two seeds,
+    share no random number.
+    """
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    letter = rng.integers(len(LETTERS), size=num_images)
+    font = rng.integers(len(FONTS), size=num_images)
+    angle = np.deg2rad(rng.uniform(-MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES, num_images))
+    scale = rng.uniform(*SCALE_RANGE, num_images)
+    shear = rng.uniform(-MAX_SHEAR, MAX_SHEAR, num_images)
+    shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (num_images, 2))
+
+    masks = np.empty((num_images, image_size, image_size), np.uint8)
+    for i in range(num_images):
+        pose = _inverse_affine(angle[i], scale[i], shear[i], shift[i], image_size * SUPERSAMPLING)
+        master = _master(letter[i], font[i], image_size * SUPERSAMPLING)
+        posed = master.transform(master.size, Image.Transform.AFFINE, pose, Image.Resampling.BILINEAR)
+        masks[i] = np.asarray(posed.reduce(SUPERSAMPLING))
+
+    factors = np.array([(bold, slanted) for _, bold, slanted in FONTS], np.int64)[font]
+    images = masks[:, None] if channels == 1 else _coloured(masks, rng)
+    return Glyphs(images, letter, font, factors[:, 0], factors[:, 1])
+
+
+@cache
+def _master(letter: int, font: int, size: int) -> Image.Image:
+    """One letter in one font, upright, centred on its ink, drawn at `size` pixels."""
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", FONTS[font][0] + ".ttf")
+    trial = ImageFont.truetype(path, size)
+    left, top, right, bottom = trial.getbbox("H")
+    typeface = ImageFont.truetype(path, size * size * CAPITAL_HEIGHT / (bottom - top))
+    left, top, right, bottom = typeface.getbbox(LETTERS[letter])
+    image = Image.new("L", (size, size))
+    origin = ((size - left - right) / 2, (size - top - bottom) / 2)
+    ImageDraw.Draw(image).text(origin, LETTERS[letter], fill=255, font=typeface)
+    return image
+
+
+def _inverse_affine(angle: float, scale: float, shear: float, shift: np.ndarray, size: int) -> tuple[float, ...]:
+    """Pillow's six coefficients: from a pixel of the result to the pixel of the master that it shows."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    forward = scale * np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, shear], [0, 1]])
+    inverse = np.linalg.inv(forward)
+    centre = np.array([size / 2, size / 2])
+    offset = centre - inverse @ (centre + shift * size)
+    return (*inverse[0], offset[0], *inverse[1], offset[1])
+
+
+def _coloured(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Bright ink on dark paper, both of random hue, so that every letter stays legible in grey."""
+    num_images = len(masks)
+    ink = rng.uniform(0, 1, (num_images, 3))
+    ink = 0.45 + 0.55 * ink / ink.max(axis=1, keepdims=True)  # brightest channel 1, none below 0.45
+    paper = rng.uniform(0, 0.3, (num_images, 3))
+    alpha = masks[:, None] / 255.0  # (N, 1, S, S)
+    mixed = alpha * ink[:, :, None, None] + (1 - alpha) * paper[:, :, None, None]
+    return np.round(255 * mixed).astype(np.uint8)

@@ -1,0 +1,136 @@
+"""Generator and discriminator as stacks derived from (image size, channels, width), and their initialisation.
+
+Shapes at the end of a line are (B, channels, height, width); w is the network's width, S the image size.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dcgan_core.config import Config
+
+FIRST_SIZE = 4  # pixels; every generator starts, and every discriminator ends, with maps of 4x4
+Upsampling = Literal["transposed", "nearest"]
+
+
+def num_blocks(image_size: int) -> int:
+    """How many doublings lead from 4x4 to the image: 2 for 16 pixels, 3 for 32, 4 for 64, 5 for 128."""
+    return (image_size // FIRST_SIZE).bit_length() - 1
+
+
+class Generator(nn.Module):
+    """Latents (B, latent_size) to images (B, channels, S, S) in [-1, 1].
+
+    Linear and reshape to 4x4, then one block for each doubling. Batch normalisation and ReLU follow every layer but
+    the last, which ends in tanh without batch normalisation. Layers followed by batch normalisation have no bias: the
+    normalisation would subtract it again.
+
+    Source: Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 3 and figure 1.
+    """
+
+    def __init__(
+        self, *, image_size: int, channels: int, width: int, latent_size: int, upsampling: Upsampling = "transposed"
+    ) -> None:
+        super().__init__()
+        self.latent_size = latent_size
+        blocks = num_blocks(image_size)
+        widths = [width * 2**i for i in reversed(range(blocks))]  # 64 pixels: 8w, 4w, 2w, w
+        layers: list[nn.Module] = [
+            nn.Linear(latent_size, widths[0] * FIRST_SIZE**2, bias=False),
+            nn.Unflatten(1, (widths[0], FIRST_SIZE, FIRST_SIZE)),  # (B, widths[0], 4, 4)
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        ]
+        for before, after in itertools.pairwise(widths):
+            layers += [double(before, after, upsampling), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]  # twice as wide
+        layers += [double(widths[-1], channels, upsampling), nn.Tanh()]  # (B, channels, S, S)
+        self.layers = nn.Sequential(*layers)
+        initialise(self)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return self.layers(latents)
+
+
+class Discriminator(nn.Module):
+    """Images (B, channels, S, S) in [-1, 1] to logits (B,): positive means "real".
+
+    One strided convolution for each halving down to 4x4, then one linear layer. LeakyReLU 0.2 everywhere; batch
+    normalisation everywhere but after the first convolution. There is no sigmoid: it belongs into the loss, where it
+    can be computed without overflow. `dropout` (channels, after each block) is not a part of the paper's recipe.
+
+    Source: Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 3.
+    """
+
+    def __init__(self, *, image_size: int, channels: int, width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        widths = [width * 2**i for i in range(num_blocks(image_size))]  # 64 pixels: w, 2w, 4w, 8w
+        layers: list[nn.Module] = []
+        for block, after in enumerate(widths):
+            before = widths[block - 1] if block else channels
+            layers.append(nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=False))  # half as wide
+            if block:
+                layers.append(nn.BatchNorm2d(after))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            if dropout:
+                layers.append(nn.Dropout2d(dropout))
+        layers += [nn.Flatten(), nn.Linear(widths[-1] * FIRST_SIZE**2, 1, bias=False), nn.Flatten(0)]  # (B,)
+        self.layers = nn.Sequential(*layers)
+        initialise(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images).float()  # losses are computed in float32, whatever the layers are
+
+
+def double(before: int, after: int, upsampling: Upsampling) -> nn.Module:
+    """Maps (B, before, H, W) to (B, after, 2H, 2W), learning how to fill in the new pixels.
+
+    The transposed convolution has kernel 4 and stride 2, so every output pixel is reached by the same number of input
+    pixels; with kernel 3 it would not be (Odena, Dumoulin, Olah 2016, doi:10.23915/distill.00003).
+    """
+    if upsampling == "transposed":
+        return nn.ConvTranspose2d(before, after, kernel_size=4, stride=2, padding=1, bias=False)
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False),
+    )
+
+
+@torch.no_grad()
+def initialise(network: nn.Module) -> None:
+    """Draws every weight from N(0, 0.02), every batch-norm scale from N(1, 0.02), and sets every shift to 0, in place.
+
+    Source for N(0, 0.02): Radford et al. 2016, section 4. The paper says "all weights"; that a batch-norm scale is
+    drawn around 1 is what its released code does (a scale around 0 would switch the layer off).
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+
+
+def build(config: Config) -> tuple[Generator, Discriminator]:
+    """The two freshly initialised networks that a config describes, on the CPU."""
+    generator = Generator(
+        image_size=config.image_size,
+        channels=config.channels,
+        width=config.generator_width,
+        latent_size=config.latent_size,
+        upsampling=config.upsampling,
+    )
+    discriminator = Discriminator(
+        image_size=config.image_size,
+        channels=config.channels,
+        width=config.discriminator_width,
+        dropout=config.dropout,
+    )
+    return generator, discriminator
+
+
+def num_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,110 @@
+"""What chapter 01 claims, measured."""
+
+from __future__ import annotations
+
+import warnings
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from dcgan_core.data import Dataset, load
+from dcgan_core.teaching.chapter_01 import cnn_accuracy, pick_labelled, train_small_cnn
+
+SEEDS = range(5)
+
+# With one image a letter, scikit-learn asks whether the letters are numbers.
+pytestmark = pytest.mark.filterwarnings("ignore:The number of unique classes")
+
+
+@pytest.fixture(scope="module")
+def letters() -> Dataset:
+    return load("glyphs")
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Dataset:
+    test = load("glyphs", split="test")
+    return Dataset(test.name, test.images[:1000], test.labels[:1000], test.class_names)
+
+
+@pytest.fixture(scope="module")
+def heaps(letters) -> list[KMeans]:
+    table = pixels(letters.images[:4000])
+    return [KMeans(26, n_init=1, max_iter=30, random_state=seed).fit(table) for seed in SEEDS]
+
+
+def pixels(images: torch.Tensor) -> np.ndarray:
+    return images.flatten(1).numpy() / 255
+
+
+def neighbour(letters: Dataset, held_out: Dataset, num_labels: int, seed: int) -> float:
+    chosen = pick_labelled(letters.labels, num_labels, seed=seed)
+    model = KNeighborsClassifier(1).fit(pixels(letters.images[chosen]), letters.labels[chosen])
+    return model.score(pixels(held_out.images), held_out.labels)
+
+
+def purity(heaps: np.ndarray, labels: np.ndarray) -> float:
+    return sum(np.bincount(labels[heaps == heap]).max() for heap in set(heaps)) / len(labels)
+
+
+def test_labelled_subsets_have_equally_many_of_each_letter_and_depend_on_the_seed(letters):
+    first, again, other = (pick_labelled(letters.labels, 260, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.bincount(letters.labels[first]).tolist() == [10] * 26
+
+
+def test_more_labels_buy_more_accuracy_and_each_label_less_and_less_of_it(letters, held_out):
+    scores = [median(neighbour(letters, held_out, count, seed) for seed in SEEDS) for count in (26, 260, 2600)]
+    assert scores[0] < scores[1] < scores[2]
+    assert (scores[1] - scores[0]) / 234 > 2 * (scores[2] - scores[1]) / 2340
+
+
+def test_with_one_label_a_letter_every_method_errs_between_a_quarter_and_three_quarters_of_the_time(letters, held_out):
+    """The median of the seeds of each of the three methods."""
+    torch.set_num_threads(1)
+    scores: dict[str, list[float]] = {"neighbour": [], "regression": [], "network": []}
+    for seed in SEEDS:
+        chosen = pick_labelled(letters.labels, 26, seed=seed)
+        x, y = letters.images[chosen], letters.labels[chosen]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lbfgs stops before it has converged
+            regression = LogisticRegression(max_iter=50).fit(pixels(x), y)
+        scores["neighbour"].append(neighbour(letters, held_out, 26, seed))
+        scores["regression"].append(regression.score(pixels(held_out.images), held_out.labels))
+        scores["network"].append(cnn_accuracy(train_small_cnn(x, y, seed=seed), held_out.images, held_out.labels))
+    for name, values in scores.items():
+        assert 1 / 4 < median(values) < 3 / 4, (name, values)
+        assert max(values) - min(values) > 0.02, (name, values)  # "the spread is wide", wider than the quiz's 0.02
+
+
+def test_with_a_hundred_labels_a_letter_the_network_solves_the_problem(letters, held_out):
+    chosen = pick_labelled(letters.labels, 2600, seed=0)
+    network = train_small_cnn(letters.images[chosen], letters.labels[chosen])
+    assert cnn_accuracy(network, held_out.images, held_out.labels) > 0.97
+
+
+def test_heaps_of_pixels_are_far_from_pure_and_far_from_chance(letters, heaps):
+    truth = letters.labels[:4000].numpy()
+    found = median(purity(heap.labels_, truth) for heap in heaps)
+    chance = purity(np.random.default_rng(0).permutation(heaps[0].labels_), truth)
+    assert 5 * chance < found < 0.8
+
+
+def test_labels_spent_on_the_centres_of_heaps_buy_more_than_labels_spent_at_random(letters, held_out, heaps):
+    truth, table = letters.labels[:4000].numpy(), pixels(letters.images[:4000])
+    spent = []
+    for heap in heaps:
+        answers = truth[heap.transform(table).argmin(axis=0)]
+        spent.append(float((answers[heap.predict(pixels(held_out.images))] == held_out.labels.numpy()).mean()))
+    at_random = [neighbour(letters, held_out, 26, seed) for seed in SEEDS]
+    assert median(spent) > median(at_random) + 0.03, (spent, at_random)
+
+
+def test_with_all_labels_pixels_are_good_enough(letters, held_out):
+    everything = KNeighborsClassifier(1).fit(pixels(letters.images), letters.labels)
+    assert everything.score(pixels(held_out.images), held_out.labels) > 0.98

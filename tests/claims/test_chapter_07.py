@@ -1,0 +1,178 @@
+"""What chapter 07 claims, measured."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, softplus
+from torch.utils.flop_counter import FlopCounterMode
+
+from dcgan_core import models
+from dcgan_core.config import Config
+from dcgan_core.data import Batches, load, scale
+from dcgan_core.evaluation import judge_for
+from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
+from dcgan_core.runtime import choose_machine
+from dcgan_core.steps import update_discriminator
+from dcgan_core.train import advance, draw_latents, read_metrics, sample, start, train
+
+SEEDS = range(5)
+SMALL = Config(image_size=16, generator_width=8, discriminator_width=8, latent_size=32)
+
+
+def players(seed: int) -> tuple[models.Generator, models.Discriminator, Tensor]:
+    torch.manual_seed(seed)
+    generator, discriminator = models.build(SMALL)
+    return generator, discriminator, torch.randn(64, SMALL.latent_size)
+
+
+@pytest.fixture(scope="module")
+def letters() -> Tensor:
+    return load("glyphs", image_size=16).images
+
+
+def adam_steps(gradients: list[float], *, beta1: float) -> list[float]:
+    """The steps that torch's Adam takes on one weight."""
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    adam = torch.optim.Adam([weight], lr=2e-4, betas=(beta1, 0.999))
+    path = [0.0]
+    for gradient in gradients:
+        weight.grad = torch.tensor([gradient], dtype=torch.float64)
+        adam.step()
+        path.append(weight.item())
+    return [after - before for before, after in itertools.pairwise(path)]
+
+
+def test_an_untrained_generator_makes_images_with_almost_no_contrast(letters):
+    for seed in SEEDS:
+        generator, _, latents = players(seed)
+        assert generator(latents).std() < 0.2 * scale(letters).std()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_batch_norm_hides_the_scale_of_hidden_weights_but_not_of_the_last_layer(seed):
+    generator, _, latents = players(seed)
+    larger = copy.deepcopy(generator)
+    weights = [module.weight for module in larger.modules() if isinstance(module, (nn.Linear, nn.ConvTranspose2d))]
+    with torch.no_grad():
+        for weight in weights[:-1]:
+            weight *= 10
+        images = generator(latents)
+        assert (larger(latents) - images).abs().max() < 0.1 * images.abs().max()
+        weights[-1].mul_(10)
+        assert larger(latents).std() / images.std() > 5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_detach_the_leaked_gradient_points_away_from_the_wanted_one(seed):
+    generator, discriminator, latents = players(seed)
+
+    def gradient(loss: Tensor) -> Tensor:
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, list(generator.parameters()))])
+
+    leaked = gradient(softplus(discriminator(generator(latents))).mean())
+    wanted = gradient(softplus(-discriminator(generator(latents))).mean())
+    assert cosine_similarity(leaked, wanted, dim=0) < -0.5
+
+
+def test_without_detach_the_discriminators_turn_does_more_arithmetic_for_the_same_result():
+    counts, gradients = [], []
+    for detach in (True, False):
+        generator, discriminator, latents = players(0)
+        fake = generator(latents)
+        with FlopCounterMode(display=False) as counter:
+            softplus(discriminator(fake.detach() if detach else fake)).mean().backward()
+        counts.append(counter.get_total_flops())
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in discriminator.parameters()]))
+    assert torch.equal(*gradients)
+    assert counts[1] > 1.2 * counts[0]
+
+
+def test_the_first_step_of_adam_has_the_length_of_the_learning_rate():
+    for gradient in (1e-3, 1.0, 1e3):
+        assert adam_steps([gradient], beta1=0.5)[0] == pytest.approx(-2e-4, rel=1e-4)
+
+
+def test_with_beta1_of_a_half_adam_follows_a_flipped_gradient_at_once_and_with_0_9_it_does_not():
+    wrong = [
+        sum(step < 0 for step in adam_steps([1.0] * 50 + [-1.0] * 50, beta1=beta1)[50:])
+        for beta1 in (0.0, 0.5, 0.9, 0.99)
+    ]
+    assert wrong[:2] == [0, 0]
+    assert 5 <= wrong[2] < wrong[3]
+
+
+def test_the_discriminators_loss_is_lowest_against_a_generator_that_learns_nothing(letters):
+    batches = Batches(letters, batch_size=64, seed=0)
+    machine = choose_machine("cpu", "float32")
+    papers_rate = replace(SMALL, learning_rate=2e-4)
+    playing, alone = start(papers_rate, machine), start(papers_rate, machine)
+    for step in range(200):
+        loss_playing, _ = advance(playing, batches(step), machine)
+        with torch.no_grad():
+            fake = alone.generator(torch.randn(64, SMALL.latent_size))
+        loss_alone = update_discriminator(
+            alone.discriminator, alone.discriminator_optimizer, discriminator_loss, batches(step), fake
+        )
+    assert loss_alone < 0.1 * loss_playing
+
+
+def test_the_non_saturating_gradient_does_not_vanish_where_the_discriminator_is_sure():
+    logits = torch.full((64,), -20.0, requires_grad=True)
+    non_saturating_generator_loss(logits).backward()
+    assert torch.allclose(logits.grad * 64, torch.tensor(-1.0))
+
+
+def test_an_image_depends_on_its_company_in_train_mode_and_not_in_eval_mode():
+    generator, _, _ = players(0)
+    one, *company = draw_latents(129, SMALL.latent_size, seed=1).split([1, 64, 64])
+    with torch.no_grad():
+        in_train = [generator(torch.cat([one, others]))[0] for others in company]
+        in_eval = [sample(generator, torch.cat([one, others]))[0] for others in company]
+    assert (in_train[0] - in_train[1]).abs().max() > 1e-3
+    assert (in_eval[0] - in_eval[1]).abs().max() < 1e-6
+
+
+@pytest.fixture(scope="module")
+def short_runs(tmp_path_factory) -> dict[tuple[float, int], tuple[float, float, list[float]]]:
+    """Distance before and after, and generator losses, of 25,600 images at 16 pixels: two rates, three seeds."""
+    folder = tmp_path_factory.mktemp("runs")
+    found = {}
+    for rate in (2e-4, 2e-3):
+        for seed in range(3):
+            config = replace(
+                SMALL,
+                seed=seed,
+                generator_width=16,
+                discriminator_width=16,
+                learning_rate=rate,
+                total_images=25_600,
+                log_every_images=2_560,
+                ema_halflife_images=2_000,
+            )
+            judge, latents = judge_for(config), draw_latents(1_000, config.latent_size, seed=1)
+            before = judge.report(sample(start(config, choose_machine()).generator, latents))
+            state = train(config, folder / f"{rate}-{seed}", progress=False)
+            after = judge.report(sample(state.sampler, latents))
+            losses = [line["generator_loss"] for line in read_metrics(folder / f"{rate}-{seed}")]
+            found[rate, seed] = (before["frechet_distance"], after["frechet_distance"], losses)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_images_improve_while_the_generators_loss_does_not_fall(short_runs, seed):
+    before, after, losses = short_runs[2e-3, seed]
+    assert after < 0.5 * before
+    assert losses[-1] > losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_in_a_short_run_of_narrow_networks_ten_times_the_papers_learning_rate_gets_further(short_runs, seed):
+    assert short_runs[2e-3, seed][1] < short_runs[2e-4, seed][1]

@@ -1,0 +1,125 @@
+"""What every chapter has in common: facts about the notebooks as they are committed."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOT_DRAWING = {"close", "rc", "rcdefaults", "switch_backend"}
+
+pytestmark = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+
+
+def cells(chapter, kind):
+    return [cell for cell in nbformat.read(chapter, as_version=4).cells if cell.cell_type == kind]
+
+
+def text(chapter):
+    return "\n\n".join(cell.source for cell in cells(chapter, "markdown"))
+
+
+def code(chapter):
+    return "\n\n".join(cell.source for cell in cells(chapter, "code"))
+
+
+def python(source):
+    """The cell's syntax tree, without the lines that only Jupyter understands."""
+    return ast.parse("\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in source.splitlines()))
+
+
+def executed_calls(tree):
+    """Calls that run when the cell runs: not those in the bodies of functions that it only defines."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
+            if isinstance(node, ast.Call):
+                yield node
+            yield from executed_calls(node)
+
+
+def draws(source):
+    """True if the cell calls something named plot_... or show_..., or pyplot itself."""
+    for call in executed_calls(python(source)):
+        owner, name = getattr(call.func, "value", None), getattr(call.func, "attr", getattr(call.func, "id", ""))
+        if name.startswith(("plot_", "show_")):
+            return True
+        if isinstance(owner, ast.Name) and owner.id == "plt" and name not in NOT_DRAWING:
+            return True
+    return False
+
+
+def test_is_a_valid_notebook_for_any_python_3_kernel(chapter):
+    notebook = nbformat.read(chapter, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) >= (4, 5), "cells need ids, or every save changes them"
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+
+
+def test_commits_no_outputs(chapter):
+    for cell in cells(chapter, "code"):
+        assert not cell.outputs and cell.execution_count is None, cell.source[:80]
+
+
+def test_code_fits_80_columns(chapter):
+    assert [line for line in code(chapter).splitlines() if len(line) > 80] == []
+
+
+def test_begins_with_the_hidden_cell_that_installs_the_package(chapter):
+    address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    first = cells(chapter, "code")[0]
+    assert first.source.startswith(
+        "try:\n"
+        "    import dcgan_core\n"
+        "except ModuleNotFoundError:  # for example on Google Colab\n"
+        f'    %pip install -q "git+{address}"\n'
+    )
+    assert "remove-cell" in first.metadata.get("tags", [])
+
+
+def test_needs_nothing_but_the_installed_package(chapter):
+    for forbidden in ("myst_nb", "sys.path", "os.chdir", "../"):
+        assert forbidden not in code(chapter), f"{forbidden} works in the repository only, not on Colab"
+
+
+def test_prose_is_plain_markdown(chapter):
+    """Directives and roles of MyST would be shown raw in Jupyter and Colab."""
+    assert re.findall(r"^(?::::+|```)\{.*|\{[a-z:]+\}`", text(chapter), flags=re.MULTILINE) == []
+
+
+def test_every_picture_has_a_caption_and_a_text_for_those_who_cannot_see_it(chapter):
+    names = []
+    for cell in cells(chapter, "code"):
+        if not draws(cell.source) or {"remove-cell", "remove-output"} & set(cell.metadata.get("tags", [])):
+            continue
+        rendering = cell.metadata.get("mystnb", {})
+        for value in (
+            rendering.get("image", {}).get("alt"),
+            rendering.get("figure", {}).get("caption"),
+            rendering.get("figure", {}).get("name"),
+        ):
+            assert value, f"mystnb metadata needs image.alt, figure.caption and figure.name:\n{cell.source}"
+        names.append(rendering["figure"]["name"])
+    assert len(names) == len(set(names)), f"a figure's name stands twice: {names}"
+
+
+def test_has_one_title(chapter):
+    assert len(re.findall(r"^# \S", text(chapter), flags=re.MULTILINE)) == 1
+
+
+def test_has_exercises_with_hints_and_solutions(chapter):
+    exercises = re.findall(r"^#{2,4} Exercise \d", text(chapter), flags=re.MULTILINE)
+    assert len(exercises) >= 3
+    for summary in ("hint", "solution"):
+        found = re.findall(rf"<summary>[^\n]*\b{summary}", text(chapter), flags=re.IGNORECASE)
+        assert len(found) >= len(exercises), f"every exercise needs a <summary> that says {summary!r}"
+
+
+def test_ends_with_take_away_quiz_and_further_reading(chapter):
+    headings = re.findall(r"^#{2,3} (.*)", text(chapter), flags=re.MULTILINE)
+    for wanted in ("take away", "quiz", "further reading"):
+        assert any(wanted in heading.lower() for heading in headings), f"no heading {wanted!r} among {headings}"

@@ -1,0 +1,165 @@
+"""The command line: the whole job in four commands, and one sentence for every mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torchvision
+from PIL import Image
+
+from dcgan_core.cli import main
+from dcgan_core.config import Config
+from dcgan_core.train import CHECKPOINT
+
+QUICK = (
+    *("--image-size", "16", "--latent-size", "8", "--generator-width", "4", "--discriminator-width", "4"),
+    *("--batch-size", "8", "--total-images", "64", "--device", "cpu"),
+)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command line in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dcgan_core", *map(str, arguments)])
+        try:
+            code = main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def trained(run, tiny_folder, tmp_path) -> Path:
+    code, _, errors = run("train", "--data", tiny_folder, "--out", tmp_path / "run", *QUICK)
+    assert code == 0, errors
+    return tmp_path / "run"
+
+
+def assert_one_sentence(answer: tuple[int, str, str], *parts: str) -> None:
+    """Exit code 2, no traceback, and a single line that starts with "error:" and names what matters."""
+    code, _, errors = answer
+    assert code == 2, errors
+    assert "Traceback" not in errors
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, errors
+    assert lines[0].endswith(".")
+    for part in parts:
+        assert part in lines[0], lines[0]
+
+
+def test_train_sample_resume_and_evaluate_work_one_after_the_other(run, trained, tmp_path):
+    code, output, _ = run("sample", trained, "--num-images", 9, "--out", tmp_path / "grid.png")
+    assert code == 0 and output.strip() == str(tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.size == (48, 48)
+
+    assert run("resume", trained, "--total-images", 96)[0] == 0
+    code, output, _ = run("evaluate", trained, "--num-samples", 100)
+    report = json.loads(output)
+    assert code == 0
+    assert report["images_seen"] == 96 and report["num_samples"] == 100 and report["num_reference"] == 44
+    assert report["frechet_distance"] > 0
+    assert report["classes_covered"] is report["recognised"] is None  # a folder has no labels
+    assert report["features"] == "random convolutions"
+
+
+def test_evaluate_counts_the_letters_of_a_run_on_glyphs(run, tmp_path):
+    assert run("train", "--data", "glyphs", "--out", tmp_path / "run", *QUICK)[0] == 0
+    code, output, _ = run("evaluate", tmp_path / "run", "--num-samples", 200)
+    report = json.loads(output)
+    assert code == 0
+    assert report["num_classes"] == 26 and report["num_samples"] == 200 and report["num_reference"] == 10_000
+    assert 0 <= report["classes_covered"] <= 26 and 0 <= report["recognised"] <= 1
+    assert sum(report["class_counts"]) == round(200 * report["recognised"])
+
+
+def test_help_names_every_field_of_the_config(run):
+    code, output, _ = run("train", "--help")
+    assert code == 0
+    words = set(re.findall(r"--[a-z0-9-]+", output))
+    assert {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(Config)} <= words
+
+
+@pytest.mark.parametrize("command", ["train", "resume", "sample", "evaluate"])
+def test_help_of_each_command_has_an_example(run, command):
+    code, output, _ = run(command, "--help")
+    assert code == 0
+    assert f"Example: python -m dcgan_core {command}" in output
+
+
+def test_unknown_data_set(run, tmp_path):
+    answer = run("train", "--data", "glyhps", "--out", tmp_path / "run")
+    assert_one_sentence(answer, "'glyhps'", "glyphs, mnist, fashion-mnist, cifar10", "check the spelling")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_that_is_missing_or_empty(run, tmp_path):
+    assert_one_sentence(run("train", "--data", tmp_path / "none", "--out", tmp_path / "run"), str(tmp_path / "none"))
+    (tmp_path / "empty").mkdir()
+    assert_one_sentence(run("train", "--data", tmp_path / "empty", "--out", tmp_path / "run"), "empty")
+
+
+@pytest.mark.filterwarnings("always")  # as outside of the tests
+def test_a_corrupt_file_among_good_ones_is_named_and_the_rest_is_used(run, tiny_folder, tmp_path):
+    (tmp_path / "images").mkdir()
+    for path in tiny_folder.iterdir():
+        (tmp_path / "images" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    code, _, errors = run("train", "--data", tmp_path / "images", "--out", tmp_path / "run", *QUICK)
+    assert code == 0
+    warnings = [line for line in errors.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1 and "broken.png" in warnings[0] and "notes.txt" in warnings[0]
+
+
+def test_a_folder_of_no_images(run, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "notes.txt").write_text("no image")
+    assert_one_sentence(run("train", "--data", tmp_path / "texts", "--out", tmp_path / "run"), "no usable image")
+
+
+def test_image_size_48(run, tmp_path):
+    assert_one_sentence(run("train", "--image-size", 48, "--out", tmp_path / "run"), "48", "16, 32, 64 or 128")
+
+
+def test_an_existing_run_with_another_config(run, trained, tiny_folder):
+    answer = run("train", "--data", tiny_folder, "--out", trained, *QUICK, "--seed", 5)
+    assert_one_sentence(answer, "another config", "--out")
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:1000], lambda content: b"x" * 100, lambda content: b""])
+@pytest.mark.parametrize("command", ["resume", "evaluate"])
+def test_a_damaged_checkpoint(run, trained, command, damage):
+    checkpoint = trained / CHECKPOINT
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    assert_one_sentence(run(command, trained), CHECKPOINT, "damaged")
+
+
+def test_a_folder_without_a_run(run, tmp_path):
+    for command in ("resume", "evaluate"):
+        assert_one_sentence(run(command, tmp_path), "holds no run")
+
+
+def test_no_network(run, tmp_path, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", refuse)
+    answer = run("train", "--data", "mnist", "--data-root", tmp_path / "data", "--out", tmp_path / "run")
+    assert_one_sentence(answer, "'mnist'", str(tmp_path / "data"), "--data glyphs")
+
+
+def test_numbers_of_samples_that_make_no_sense(run, trained, tmp_path):
+    assert_one_sentence(run("evaluate", trained, "--num-samples", 1), "2 or more")
+    assert_one_sentence(run("sample", trained, "--num-images", 0, "--out", tmp_path / "x.png"), "1 or more")
+    assert_one_sentence(run("sample", trained, "--out", tmp_path / "x.nonsense"), "x.nonsense")

@@ -1,0 +1,80 @@
+"""What a run is, and what it may not be."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcgan_core.config import Config, InvalidInput
+
+FIELDS = [field.name for field in dataclasses.fields(Config)]
+WRONG = [
+    *[("image_size", value) for value in (48, 0, 8, 256, -32)],
+    *[("channels", value) for value in (0, 2, 4)],
+    *[(name, 0) for name in ("latent_size", "generator_width", "discriminator_width", "total_images")],
+    *[(name, 0) for name in ("log_every_images", "sample_every_images", "checkpoint_every_images")],
+    *[("upsampling", "bilinear"), ("loss", "wasserstein")],
+    *[("dropout", value) for value in (-0.1, 1.0, float("nan"))],
+    *[("batch_size", value) for value in (1, 0, -64)],
+    *[("learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],
+    *[(name, value) for name in ("beta1", "beta2") for value in (-0.1, 1.0, float("nan"))],
+    *[("ema_halflife_images", -1), ("seed", -1), ("seed", 2**32)],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(name, value):
+    with pytest.raises(InvalidInput) as caught:
+        Config(**{name: value})
+    message = str(caught.value)
+    assert message.startswith(f"{name} is {value!r}, but must be ")
+    assert message.endswith(".") and "\n" not in message
+
+
+def test_a_run_shorter_than_a_batch_is_refused():
+    with pytest.raises(InvalidInput, match="total_images is 63"):
+        Config(batch_size=64, total_images=63)
+
+
+def test_every_field_has_a_default_and_a_help_text():
+    lines = inspect.getsource(Config).splitlines()
+    for name in FIELDS:
+        (number,) = (i for i, line in enumerate(lines) if line.startswith(f"    {name}: "))
+        assert lines[number + 1].strip().startswith('"""') and lines[number + 1].endswith('."""'), name
+    assert Config() == Config()
+
+
+def test_a_config_cannot_be_changed_and_takes_no_positions():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().seed = 1
+    with pytest.raises(TypeError):
+        Config("glyphs")
+
+
+@given(
+    image_size=st.sampled_from([16, 32, 64, 128]),
+    batch_size=st.integers(2, 1000),
+    batches=st.integers(1, 1000),
+    rest=st.integers(0, 10**6),
+    dropout=st.floats(0, 1, exclude_max=True),
+    learning_rate=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    data=st.text(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_config_survives_json_and_counts_whole_batches(batch_size, batches, rest, **values):
+    total_images = batches * batch_size + rest % batch_size
+    config = Config(batch_size=batch_size, total_images=total_images, **values)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.total_steps == batches
+
+
+def test_fields_of_another_version_are_named():
+    values = Config().to_dict()
+    del values["seed"]
+    with pytest.raises(InvalidInput, match=r"\(momentum, seed\)"):
+        Config.from_dict(values | {"momentum": 0.5})

@@ -1,0 +1,188 @@
+"""The judge: it knows letters it has never seen, and is not flattered by what is no letter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dcgan_core import features, glyphs
+from dcgan_core.config import InvalidInput
+from dcgan_core.data import Dataset, scale
+from dcgan_core.features import (
+    NUM_FEATURES,
+    Classifier,
+    accuracy,
+    classifier_for,
+    imperfect,
+    letter_classifier,
+    measure,
+    non_classes,
+    train_classifier,
+)
+from dcgan_core.metrics import RECOGNISED_AT
+
+
+def held_out(num_images: int = 2_000, **options) -> Dataset:
+    """Letters that neither the training nor the report of the shipped classifier has seen."""
+    letters = glyphs.render(num_images, seed=1, split="test", **options)
+    return Dataset("glyphs", torch.from_numpy(letters.images), torch.from_numpy(letters.letter), tuple(glyphs.LETTERS))
+
+
+def recognised(images: torch.Tensor) -> float:
+    _, probabilities = measure(letter_classifier(), images)
+    return float((probabilities.amax(1) >= RECOGNISED_AT).float().mean())
+
+
+@pytest.fixture(scope="module")
+def letters() -> Dataset:
+    return held_out()
+
+
+def test_shipped_classifier_knows_held_out_letters(letters):
+    assert accuracy(letter_classifier(), letters) >= 0.99
+    assert recognised(scale(letters.images)) >= 0.97
+
+
+def test_shipped_classifier_knows_letters_in_colour_and_in_another_size():
+    assert accuracy(letter_classifier(), held_out(800, image_size=64, channels=3)) >= 0.97
+
+
+def test_shipped_classifier_is_unsure_of_what_is_no_letter(letters):
+    torch.manual_seed(0)
+    assert recognised(non_classes(scale(letters.images))) <= 0.1
+
+
+def test_blank_images_and_noise_are_not_letters():
+    noise = torch.rand(100, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    blank = torch.linspace(-1, 1, 100).reshape(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+    assert recognised(noise) <= 0.05
+    assert recognised(blank) == 0
+
+
+def test_a_dim_letter_is_the_same_letter(letters):
+    images = scale(letters.images[:300])
+    bright, _ = measure(letter_classifier(), images)
+    dim, _ = measure(letter_classifier(), (images + 1) * 0.4 - 1)
+    torch.testing.assert_close(dim, bright, rtol=1e-3, atol=1e-3)
+
+
+def test_measuring_does_not_depend_on_batch_mates(letters):
+    images = scale(letters.images[:60])
+    together, probabilities = measure(letter_classifier(), images)
+    alone, _ = measure(letter_classifier(), images, chunk=7)
+    torch.testing.assert_close(together, alone)
+    assert together.shape == (60, NUM_FEATURES) and probabilities.shape == (60, 26)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(60))
+
+
+def test_measuring_switches_to_eval_mode():
+    classifier = letter_classifier().train()
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    measure(classifier, torch.randn(8, 1, 32, 32))
+    assert not classifier.training
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+
+
+def test_non_classes_are_as_many_of_the_same_kind(letters):
+    images = scale(letters.images[:50])
+    others = non_classes(images)
+    assert others.shape == images.shape and others.min() >= -1 and others.max() <= 1
+    assert not any(torch.equal(other, image) for other, image in zip(others, images, strict=True))
+
+
+@pytest.mark.parametrize(("channels", "image_size"), [(1, 32), (3, 16)])
+def test_imperfect_images_stay_in_range_and_close_to_the_original(channels, image_size):
+    torch.manual_seed(0)
+    images = scale(held_out(200, channels=channels, image_size=image_size).images)
+    bent = imperfect(images)
+    assert bent.shape == images.shape and bent.min() >= -1 and bent.max() <= 1
+    own = (bent - images).square().mean()
+    assert 0 < own < (bent - images.roll(1, 0)).square().mean() / 2
+
+
+@pytest.fixture(scope="module")
+def three_letters() -> Dataset:
+    """600 letters A, B and C as a labelled data set of another name."""
+    letters = held_out(8_000, image_size=16)
+    assert letters.labels is not None
+    chosen = (letters.labels < 3).nonzero().flatten()[:600]
+    return Dataset("abc", letters.images[chosen], letters.labels[chosen], ("A", "B", "C"))
+
+
+def trained(dataset: Dataset, **options) -> Classifier:
+    assert dataset.labels is not None
+    return train_classifier(dataset.images, dataset.labels, num_classes=3, progress=False, **options)
+
+
+def part(dataset: Dataset, chosen: slice) -> Dataset:
+    assert dataset.labels is not None
+    return replace(dataset, images=dataset.images[chosen], labels=dataset.labels[chosen])
+
+
+def test_a_classifier_learns_another_data_set(three_letters):
+    classifier = trained(part(three_letters, slice(400)), epochs=20)
+    assert accuracy(classifier, part(three_letters, slice(400, None))) >= 0.9
+    assert not classifier.training
+
+
+def test_training_a_classifier_follows_from_its_seed_and_leaves_the_random_numbers_alone(three_letters):
+    few = part(three_letters, slice(200))
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    first = trained(few, epochs=1).state_dict()
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(1)
+    second, other = trained(few, epochs=1).state_dict(), trained(few, epochs=1, seed=1).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_glyphs_are_judged_by_the_shipped_classifier(letters, tmp_path):
+    classifier, name = classifier_for(letters, tmp_path)
+    assert torch.equal(classifier.head.weight, letter_classifier().head.weight)
+    assert name == "letter classifier" and list(tmp_path.iterdir()) == []
+
+
+def test_a_classifier_is_trained_once_and_kept(three_letters, tmp_path, monkeypatch):
+    trainings = []
+
+    def quickly(*arguments, **options):
+        trainings.append(1)
+        return train_classifier(*arguments, **options, epochs=1, progress=False)
+
+    monkeypatch.setattr(features, "train_classifier", quickly)
+    few = part(three_letters, slice(200))
+    (first, name), (second, _) = (classifier_for(few, tmp_path / "kept") for _ in range(2))
+    assert trainings == [1] and name == "abc classifier"
+    for one, other in zip(measure(first, scale(few.images)), measure(second, scale(few.images)), strict=True):
+        assert torch.equal(one, other)
+    classifier_for(replace(few, images=few.images.expand(-1, 3, -1, -1)), tmp_path / "kept")
+    assert trainings == [1, 1], "grey and colour cannot share a classifier"
+
+
+def test_a_damaged_classifier_is_replaced_or_refused_in_one_sentence(three_letters, tmp_path, monkeypatch):
+    """A run that was killed while it kept its classifier must not break every later evaluation."""
+    monkeypatch.setattr(features, "train_classifier", lambda *_, **__: Classifier(channels=1, num_classes=3))
+    few = part(three_letters, slice(200))
+    classifier_for(few, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:1000])
+    try:
+        classifier, _ = classifier_for(few, tmp_path)
+    except InvalidInput as error:
+        assert kept.name in str(error)
+    else:
+        assert classifier.num_classes == 3
+
+
+def test_images_without_labels_are_measured_by_the_same_random_network_every_time(letters, tmp_path):
+    unlabelled = replace(letters, name="folder", labels=None, class_names=())
+    before = torch.get_rng_state()
+    (first, name), (second, _) = (classifier_for(unlabelled, tmp_path) for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert (name, first.num_classes) == ("random convolutions", 1)
+    images = scale(letters.images[:50])
+    assert torch.equal(measure(first, images)[0], measure(second, images)[0])
+    assert measure(first, images)[0].std() > 0

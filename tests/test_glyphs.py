@@ -1,0 +1,115 @@
+"""The letters: reproducible, complete, in every size, and labelled with what they were drawn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import ImageFont
+
+from dcgan_core import glyphs
+from dcgan_core.glyphs import FONTS, LETTERS, render
+
+
+@pytest.fixture(scope="module")
+def letters() -> glyphs.Glyphs:
+    return render(2_600)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_same_arguments_give_the_same_pixels(channels):
+    first, second = (render(30, channels=channels, seed=5, split="test") for _ in range(2))
+    for name in ("images", "letter", "font", "weight", "slant"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_the_global_random_state_plays_no_part():
+    np.random.seed(0)
+    first = render(10).images
+    np.random.seed(1)
+    np.testing.assert_array_equal(first, render(10).images)
+
+
+def test_seeds_and_splits_share_no_image():
+    parts = [render(200, seed=seed, split=split).images for seed in (0, 1) for split in ("train", "test")]
+    images = [image.tobytes() for part in parts for image in part]
+    assert len(set(images)) == 4 * 200
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("image_size", [16, 32, 64, 128])
+def test_every_size_and_channel_count_is_drawn_in_full_contrast(image_size, channels):
+    images = render(26, image_size=image_size, channels=channels).images
+    assert images.shape == (26, channels, image_size, image_size) and images.dtype == np.uint8
+    contrast = images.max((1, 2, 3)).astype(int) - images.min((1, 2, 3))
+    assert contrast.min() > 150
+
+
+@pytest.mark.parametrize("image_size", [32, 128])
+def test_pose_and_labels_do_not_depend_on_size_or_colour(image_size):
+    small, other = render(50, image_size=16), render(50, image_size=image_size, channels=3)
+    for name in ("letter", "font", "weight", "slant"):
+        np.testing.assert_array_equal(getattr(small, name), getattr(other, name))
+
+
+def test_grey_letters_are_white_on_black(letters):
+    assert np.percentile(letters.images, 50) == 0
+    assert (letters.images.max((1, 2, 3)) > 180).all()
+
+
+def test_colour_letters_have_bright_ink_on_dark_paper():
+    """The same letters in grey are the mask that says where the ink is."""
+    mask, colour = render(200).images[:, 0], render(200, channels=3).images
+    brightest = colour.max(1)
+    assert brightest[mask == 255].min() == 255
+    assert colour.min(1)[mask == 255].min() >= 0.44 * 255
+    assert brightest[mask == 0].max() <= 0.3 * 255 + 1
+
+
+def test_ink_is_never_cut_by_the_border(letters):
+    images = letters.images[:, 0]
+    border = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+    assert (border.max(1) > 128).mean() < 0.005
+    assert (border.max(1) > 0).mean() < 0.02
+
+
+def test_letters_and_fonts_are_uniform_within_sampling_error(letters):
+    for labels, num_classes in ((letters.letter, len(LETTERS)), (letters.font, len(FONTS))):
+        counts = np.bincount(labels, minlength=num_classes)
+        expected = len(labels) / num_classes
+        chi_squared = ((counts - expected) ** 2 / expected).sum()
+        assert chi_squared < num_classes - 1 + 4 * np.sqrt(2 * (num_classes - 1))
+
+
+def test_weight_and_slant_are_those_of_the_font_file(letters):
+    """The fonts themselves say what they are; Computer Modern's names do not mention upright and regular."""
+    folder = Path(matplotlib.get_data_path(), "fonts", "ttf")
+    for number, (file, _, _) in enumerate(FONTS):
+        _, style = ImageFont.truetype(folder / f"{file}.ttf", 20).getname()
+        bold = "bold" in style.lower() or file == "cmb10"
+        slanted = any(word in style.lower() for word in ("italic", "oblique"))
+        drawn = letters.font == number
+        assert set(letters.weight[drawn]) == {int(bold)}, file
+        assert set(letters.slant[drawn]) == {int(slanted)}, file
+
+
+def test_bold_letters_have_more_ink(letters):
+    ink = letters.images.mean((1, 2, 3))
+    assert ink[letters.weight == 1].mean() > 1.15 * ink[letters.weight == 0].mean()
+
+
+def test_letters_of_one_font_without_jitter_all_differ():
+    """26 modes: no two capital letters look alike, in any font."""
+    for font in range(len(FONTS)):
+        drawn = {glyphs._master(letter, font, 32).tobytes() for letter in range(26)}
+        assert len(drawn) == 26, FONTS[font]
+
+
+def test_letters_are_centred(letters):
+    """Weighted by ink, the mean position over all letters is the middle of the image."""
+    ink = letters.images[:, 0].astype(float).sum(0)
+    positions = np.arange(32) + 0.5
+    assert np.average(positions, weights=ink.sum(0)) == pytest.approx(16, abs=0.5)
+    assert np.average(positions, weights=ink.sum(1)) == pytest.approx(16, abs=0.5)
