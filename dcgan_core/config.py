@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 IMAGE_SIZES = (16, 32, 64, 128)
+Loss = Literal["non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares"]
+Norm = Literal["batch", "layer", "none"]
+Upsampling = Literal["transposed", "nearest"]
 
 
 class InvalidInput(Exception):
@@ -45,23 +48,47 @@ class Config:
     discriminator_width: int = 24
     """Channels of the discriminator's first block; each later block has twice as many."""
 
-    upsampling: Literal["transposed", "nearest"] = "transposed"
+    upsampling: Upsampling = "transposed"
     """How the generator doubles the resolution: transposed convolution (paper), or nearest + 3x3 convolution."""
 
     dropout: float = 0.0
     """Probability of zeroing a whole channel after each discriminator block; not a part of the paper's recipe."""
 
-    loss: Literal["non-saturating", "minimax"] = "non-saturating"
-    """The generator's loss: non-saturating (what everyone trains with), or the minimax game's own."""
+    discriminator_norm: Norm = "batch"
+    """Normalisation inside the discriminator. The gradient penalty does not allow "batch"."""
+
+    spectral_norm: bool = False
+    """Divide every weight of the discriminator by its largest singular value."""
+
+    minibatch_std: bool = False
+    """Show the discriminator how much the images of its batch differ: one more feature map."""
+
+    loss: Loss = "non-saturating"
+    """What is played for: non-saturating (what everyone trains with), minimax, and four other games."""
+
+    penalty_weight: float = 10.0
+    """Weight of the gradient penalty; for the loss wasserstein-penalty only."""
+
+    clip_limit: float = 0.01
+    """Largest absolute weight of the critic; for the loss wasserstein-clipping only."""
+
+    unrolled_steps: int = 0
+    """Discriminator steps that the generator's update looks ahead, differentiably (unrolled GAN); 0 is ordinary."""
+
+    discriminator_steps: int = 1
+    """Discriminator updates per generator update, each on a new batch. The Wasserstein papers use 5."""
 
     batch_size: int = 64
-    """Real images per iteration, and as many fake ones."""
+    """Real images per discriminator update, and as many fake ones."""
 
     total_images: int = 200_000
     """Real images shown in the whole run; one data set may be shown many times."""
 
-    learning_rate: float = 2e-3
-    """Adam's step size for both networks. The paper's 0.0002 suits wider networks and much longer runs."""
+    generator_learning_rate: float = 2e-3
+    """Adam's step size for the generator. The paper's 0.0002 suits wider networks and much longer runs."""
+
+    discriminator_learning_rate: float = 2e-3
+    """Adam's step size for the discriminator."""
 
     beta1: float = 0.5
     """Adam's decay rate of the mean gradient; the DCGAN paper found 0.9 unstable."""
@@ -84,31 +111,65 @@ class Config:
     checkpoint_every_images: int = 32_000
     """Images between two checkpoints."""
 
+    evaluate_every_images: int = 40_000
+    """Images between two evaluations, of which the best keeps its checkpoint; 0 never evaluates."""
+
     def __post_init__(self) -> None:
         _require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, "16, 32, 64 or 128")
         _require(self.channels in (1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
-        _require(self.upsampling in ("transposed", "nearest"), "upsampling", self.upsampling, "transposed or nearest")
-        _require(self.loss in ("non-saturating", "minimax"), "loss", self.loss, "non-saturating or minimax")
+        for name, allowed in (("upsampling", Upsampling), ("discriminator_norm", Norm), ("loss", Loss)):
+            choices = get_args(allowed)
+            _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {', '.join(choices)}")
         _require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and less than 1")
         _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (batch normalisation needs two)")
-        _require(0 < self.learning_rate < 1, "learning_rate", self.learning_rate, "between 0 and 1")
-        _require(0 <= self.beta1 < 1, "beta1", self.beta1, "at least 0 and less than 1")
-        _require(0 <= self.beta2 < 1, "beta2", self.beta2, "at least 0 and less than 1")
-        _require(self.ema_halflife_images >= 0, "ema_halflife_images", self.ema_halflife_images, "0 or more")
+        for name in ("generator_learning_rate", "discriminator_learning_rate"):
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "between 0 and 1")
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and less than 1")
+        for name in ("penalty_weight", "clip_limit"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        for name in ("unrolled_steps", "ema_halflife_images", "evaluate_every_images"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
         for name in (
-            *("latent_size", "generator_width", "discriminator_width", "total_images"),
+            *("latent_size", "generator_width", "discriminator_width", "discriminator_steps", "total_images"),
             *("log_every_images", "sample_every_images", "checkpoint_every_images"),
         ):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         _require(
-            self.total_images >= self.batch_size, "total_images", self.total_images, "at least one batch (batch_size)"
+            self.total_images >= self.images_per_step,
+            *("total_images", self.total_images),
+            f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})",
         )
+        if self.loss == "wasserstein-penalty" and self.discriminator_norm == "batch":
+            raise InvalidInput(
+                "the loss wasserstein-penalty limits the critic's slope at each image alone, but batch normalisation "
+                "ties the images of a batch together: set discriminator_norm to layer or none."
+            )
+        if self.unrolled_steps and self.loss.startswith("wasserstein"):
+            raise InvalidInput(
+                f"unrolled_steps is {self.unrolled_steps}, but looking ahead is not defined for {self.loss}: "
+                "choose another loss, or set unrolled_steps to 0."
+            )
+
+    def without_effect(self) -> list[str]:
+        """The fields that were changed from their defaults although nothing in this run reads them."""
+        reads = {
+            "penalty_weight": self.loss == "wasserstein-penalty",
+            "clip_limit": self.loss == "wasserstein-clipping",
+        }
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return [name for name, is_read in reads.items() if not is_read and getattr(self, name) != defaults[name]]
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images that one iteration (one generator update) shows."""
+        return self.batch_size * self.discriminator_steps
 
     @property
     def total_steps(self) -> int:
-        """Iterations (one update of each network) in the whole run; the last partial batch is dropped."""
-        return self.total_images // self.batch_size
+        """Iterations (one generator update each) in the whole run; a last partial one is dropped."""
+        return self.total_images // self.images_per_step
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -112,8 +112,8 @@ def load_folder(folder: Path, *, image_size: int, channels: int) -> Dataset:
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         try:
             with Image.open(path) as image:
-                small += [path] if min(image.size) < image_size else []
                 images.append(_square(image, image_size, channels))
+                small += [path] if min(image.size) < image_size else []
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             unreadable.append(path)
     if not images:
@@ -132,7 +132,7 @@ def _square(image: Image.Image, image_size: int, channels: int) -> Tensor:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    if image.mode.startswith("I;16"):  # 16-bit grey would be clipped, not scaled, by convert
+    if image.mode.startswith("I"):  # 16-bit grey (PGM files say 32) would be clipped, not scaled, by convert
         image = image.convert("I").point(lambda value: value / 257).convert("L")
     image = image.convert("L" if channels == 1 else "RGB")
     image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)

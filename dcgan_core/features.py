@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate, log_softmax
@@ -23,7 +24,7 @@ from dcgan_core.runtime import choose_machine, provenance
 CLASSIFIER_SIZE = 32  # pixels; every image is brought to this size before it is measured
 NUM_FEATURES = 64
 LETTER_WEIGHTS = Path(__file__).parent / "weights" / "letters.safetensors"
-NON_CLASS_WEIGHT = 0.05  # of the non-class term in the training loss
+NON_CLASS_WEIGHT = 0.3  # of the non-class term in the training loss
 
 
 class Classifier(nn.Module):
@@ -84,7 +85,8 @@ def imperfect(images: Tensor) -> Tensor:
     """The same images (B, C, S, S), each bent by up to about 1.5 pixels in 32, dimmed to 60 to 100%, and made noisy.
 
     Bending is a smooth random displacement, as in Simard et al. 2003 (doi:10.1109/ICDAR.2003.1227801). The noise has a
-    standard deviation of 0 to 0.2.
+    standard deviation of 0 to 0.2. The first third of the images is as coarse as if it had half as many pixels a side,
+    so that small images, which are enlarged before they are judged, are judged as fairly as large ones.
     """
     num_images = len(images)
 
@@ -96,7 +98,12 @@ def imperfect(images: Tensor) -> Tensor:
     here = affine_grid(torch.eye(2, 3).expand(num_images, 2, 3), list(images.shape), align_corners=False)
     bent = grid_sample(images + 1, (here + bend).to(images.device), align_corners=False)  # 0 outside is black
     noise = torch.randn(images.shape) * uniform(0, 0.2)
-    return (bent * uniform(0.6, 1).to(images.device) - 1 + noise.to(images.device)).clamp(-1, 1)
+    worn = (bent * uniform(0.6, 1).to(images.device) - 1 + noise.to(images.device)).clamp(-1, 1)
+    coarse, fine = worn.tensor_split([num_images // 3])
+    if len(coarse):
+        coarse = interpolate(coarse, scale_factor=0.5, mode="bilinear", antialias=True, align_corners=False)
+        coarse = interpolate(coarse, images.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.cat([coarse, fine])
 
 
 def non_classes(images: Tensor) -> Tensor:
@@ -169,9 +176,9 @@ def classifier_for(dataset: Dataset, cache: Path) -> tuple[Classifier, str]:
             return Classifier(channels=channels, num_classes=1).eval(), "random convolutions"
     path = cache / f"classifier-{dataset.name}-{dataset.images.shape[-1]}x{channels}.safetensors"
     classifier = Classifier(channels=channels, num_classes=len(dataset.class_names))
-    if path.exists():
+    try:
         classifier.load_state_dict(load_file(path))
-    else:
+    except (OSError, SafetensorError, RuntimeError):  # absent, cut short by a kill, or of another shape: made again
         classifier = train_classifier(dataset.images, dataset.labels, num_classes=len(dataset.class_names))
         cache.mkdir(parents=True, exist_ok=True)
         save_file(classifier.state_dict(), path)

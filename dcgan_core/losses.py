@@ -1,8 +1,9 @@
-"""Pure functions from logits to a scalar: what each player minimises.
+"""Pure functions from logits to a scalar: what each player minimises; and the gradient penalty of a critic.
 
-A logit is the discriminator's output before the sigmoid: D(x) = sigmoid(logit). Every formula below is written with
-softplus(t) = log(1 + exp(t)), because -log D(x) = softplus(-logit) and -log(1 - D(x)) = softplus(logit) exactly, and
-softplus stays finite where log(sigmoid(...)) overflows. All logits are (B,), all losses are means over the batch.
+A logit is the discriminator's output before the sigmoid: D(x) = sigmoid(logit). The formulae of the first game are
+written with softplus(t) = log(1 + exp(t)), because -log D(x) = softplus(-logit) and -log(1 - D(x)) = softplus(logit)
+exactly, and softplus stays finite where log(sigmoid(...)) overflows. The other games use the logit as it is. All logits
+are (B,), all losses are means over the batch.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from torch import Tensor
-from torch.nn.functional import softplus
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu, softplus
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -35,6 +38,68 @@ def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
     return softplus(-fake_logits).mean()
 
 
+def critic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Mean score of the fakes minus that of the real images; minus it, at its best, is the Wasserstein-1 distance.
+
+    That holds for a critic that is 1-Lipschitz, which needs clipping or the penalty beside this loss; alone, it has no
+    minimum. Source: Arjovsky, Chintala, Bottou 2017 (arXiv:1701.07875), equation 2 and algorithm 1.
+    """
+    return fake_logits.mean() - real_logits.mean()
+
+
+def critic_generator_loss(fake_logits: Tensor) -> Tensor:
+    """Minus the mean score of the fakes. Source: Arjovsky et al. 2017, algorithm 1; Lim, Ye 2017 for the hinge game."""
+    return -fake_logits.mean()
+
+
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """max(0, 1 - real) + max(0, 1 + fake): scores beyond a margin of 1 are good enough. Not a Wasserstein loss.
+
+    Source: Lim, Ye 2017 (arXiv:1705.02894), section 3; Miyato et al. 2018 (arXiv:1802.05957), equation 16.
+    """
+    return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
+
+
+def least_squares_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Half the squared distance of the real scores from 1 and of the fake scores from 0.
+
+    Source: Mao et al. 2017 (arXiv:1611.04076), equation 9.
+    """
+    return 0.5 * (real_logits - 1).square().mean() + 0.5 * fake_logits.square().mean()
+
+
+def least_squares_generator_loss(fake_logits: Tensor) -> Tensor:
+    """Half the squared distance of the fake scores from 1. Source: Mao et al. 2017, equation 9."""
+    return 0.5 * (fake_logits - 1).square().mean()
+
+
+def gradient_penalty(
+    critic: nn.Module | Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, rng: torch.Generator | None = None
+) -> Tensor:
+    """Mean of (slope - 1)^2 of the critic, at one uniformly random point between each real image and its fake one.
+
+    `real` and `fake` are (B, ...) of any shape; `fake` is detached. The slope is the norm of the gradient over the
+    whole sample. Its square root has an infinite derivative at 0, so a slope of 0 counts as a tiny one, and pulls the
+    critic nowhere instead of to NaN. The result carries a graph through the gradient (second order) to the critic's
+    weights; multiply it by the weight lambda (10 in the paper). Raises `ValueError` for a critic with batch
+    normalisation in train mode: the gradient at one sample would then depend on all others.
+
+    Source: Gulrajani et al. 2017 (arXiv:1704.00028), equation 3, algorithm 1 and section 4.
+    """
+    if isinstance(critic, nn.Module) and any(
+        isinstance(part, _BatchNorm) and part.training for part in critic.modules()
+    ):
+        raise ValueError(
+            "the gradient penalty is defined at each sample alone, but this critic has batch normalisation, which ties "
+            "the samples of a batch together: build it with norm='layer' or norm='none'."
+        )
+    mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype, generator=rng)
+    between = torch.lerp(fake.detach(), real, mix).requires_grad_()  # (B, ...), 0 is fake, 1 is real
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    slope = gradient.flatten(1).square().sum(dim=1).clamp(min=1e-12).sqrt()  # (B,)
+    return (slope - 1).square().mean()
+
+
 class Game(NamedTuple):
     """The two losses that are played against each other."""
 
@@ -45,4 +110,8 @@ class Game(NamedTuple):
 GAMES = {
     "non-saturating": Game(discriminator_loss, non_saturating_generator_loss),
     "minimax": Game(discriminator_loss, minimax_generator_loss),
+    "wasserstein-clipping": Game(critic_loss, critic_generator_loss),
+    "wasserstein-penalty": Game(critic_loss, critic_generator_loss),
+    "hinge": Game(hinge_discriminator_loss, critic_generator_loss),
+    "least-squares": Game(least_squares_discriminator_loss, least_squares_generator_loss),
 }

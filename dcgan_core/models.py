@@ -6,15 +6,15 @@ Shapes at the end of a line are (B, channels, height, width); w is the network's
 from __future__ import annotations
 
 import itertools
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
 
-from dcgan_core.config import Config
+from dcgan_core.config import Config, Norm, Upsampling
 
 FIRST_SIZE = 4  # pixels; every generator starts, and every discriminator ends, with maps of 4x4
-Upsampling = Literal["transposed", "nearest"]
+STD_GROUP_SIZE = 4  # images whose differences are shown to the discriminator together
 
 
 def num_blocks(image_size: int) -> int:
@@ -60,29 +60,68 @@ class Discriminator(nn.Module):
 
     One strided convolution for each halving down to 4x4, then one linear layer. LeakyReLU 0.2 everywhere; batch
     normalisation everywhere but after the first convolution. There is no sigmoid: it belongs into the loss, where it
-    can be computed without overflow. `dropout` (channels, after each block) is not a part of the paper's recipe.
+    can be computed without overflow. Source: Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 3.
 
-    Source: Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 3.
+    Four options are not a part of that recipe. `dropout` zeroes whole channels after each block. `norm` is "batch",
+    "layer" (over all of one image, as Gulrajani et al. 2017 recommend beside their penalty, section 4) or "none".
+    `spectral_norm` divides every weight by its largest singular value, estimated by one power iteration per forward
+    pass in train mode (Miyato et al. 2018, arXiv:1802.05957, algorithm 1). `minibatch_std` adds the feature map of
+    `MinibatchStd` before the linear layer.
     """
 
-    def __init__(self, *, image_size: int, channels: int, width: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        channels: int,
+        width: int,
+        dropout: float = 0.0,
+        norm: Norm = "batch",
+        spectral_norm: bool = False,
+        minibatch_std: bool = False,
+    ) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(num_blocks(image_size))]  # 64 pixels: w, 2w, 4w, 8w
         layers: list[nn.Module] = []
         for block, after in enumerate(widths):
             before = widths[block - 1] if block else channels
-            layers.append(nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=False))  # half as wide
-            if block:
-                layers.append(nn.BatchNorm2d(after))
+            layers.append(nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=norm == "none"))  # H/2, W/2
+            if block and norm != "none":
+                layers.append(nn.BatchNorm2d(after) if norm == "batch" else nn.GroupNorm(1, after))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             if dropout:
                 layers.append(nn.Dropout2d(dropout))
-        layers += [nn.Flatten(), nn.Linear(widths[-1] * FIRST_SIZE**2, 1, bias=False), nn.Flatten(0)]  # (B,)
+        features = widths[-1] * FIRST_SIZE**2
+        if minibatch_std:
+            layers.append(MinibatchStd())  # (B, widths[-1] + 1, 4, 4)
+            features += FIRST_SIZE**2
+        layers += [nn.Flatten(), nn.Linear(features, 1, bias=False), nn.Flatten(0)]  # (B,)
         self.layers = nn.Sequential(*layers)
         initialise(self)
+        if spectral_norm:
+            for layer in self.layers:
+                if isinstance(layer, (nn.Conv2d, nn.Linear)):
+                    normalise_spectrum(layer)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images).float()  # losses are computed in float32, whatever the layers are
+
+
+class MinibatchStd(nn.Module):
+    """Appends to (B, C, H, W) one map that says how much the images of a group differ: (B, C + 1, H, W).
+
+    The map holds, for every image of a group of 4 (or of the whole batch, if 4 does not divide it), the standard
+    deviation over the group, averaged over channels and places. Images that look alike give themselves away.
+    Source: Karras et al. 2018 (arXiv:1710.10196), section 3; the groups are those of its released code.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        size = STD_GROUP_SIZE if len(maps) % STD_GROUP_SIZE == 0 else len(maps)
+        groups = maps.float().unflatten(0, (-1, size))  # (B / 4, 4, C, H, W)
+        variance = groups.var(dim=1, unbiased=False)
+        deviation = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (B / 4,); the root of 0 has no gradient
+        extra = deviation.repeat_interleave(size).to(maps.dtype).view(-1, 1, 1, 1).expand(-1, 1, *maps.shape[2:])
+        return torch.cat([maps, extra], dim=1)
 
 
 def double(before: int, after: int, upsampling: Upsampling) -> nn.Module:
@@ -101,7 +140,7 @@ def double(before: int, after: int, upsampling: Upsampling) -> nn.Module:
 
 @torch.no_grad()
 def initialise(network: nn.Module) -> None:
-    """Draws every weight from N(0, 0.02), every batch-norm scale from N(1, 0.02), and sets every shift to 0, in place.
+    """Draws every weight from N(0, 0.02), every normalisation's scale from N(1, 0.02), and sets every shift to 0.
 
     Source for N(0, 0.02): Radford et al. 2016, section 4. The paper says "all weights"; that a batch-norm scale is
     drawn around 1 is what its released code does (a scale around 0 would switch the layer off).
@@ -109,7 +148,9 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d):
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
 
@@ -128,6 +169,9 @@ def build(config: Config) -> tuple[Generator, Discriminator]:
         channels=config.channels,
         width=config.discriminator_width,
         dropout=config.dropout,
+        norm=config.discriminator_norm,
+        spectral_norm=config.spectral_norm,
+        minibatch_std=config.minibatch_std,
     )
     return generator, discriminator
 

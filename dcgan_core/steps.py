@@ -1,7 +1,7 @@
 """One discriminator update and one generator update; no wait for the device inside.
 
 The alternation: the discriminator first, then the generator against the *updated* discriminator, on the same fake
-batch (Goodfellow et al. 2014, algorithm 1, with one discriminator step).
+batch (Goodfellow et al. 2014, algorithm 1). Of several discriminator updates, it is the last one's batch.
 """
 
 from __future__ import annotations
@@ -12,8 +12,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrizations import _SpectralNorm
 
 FULL_PRECISION = nullcontext()  # or a `torch.autocast`, for the forward passes
+
+
+def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """Takes one optimizer step down the gradient of the loss; gradients of earlier steps are dropped."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
 def update_discriminator(
@@ -23,18 +31,21 @@ def update_discriminator(
     real: Tensor,
     fake: Tensor,
     *,
+    penalty: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
     autocast: AbstractContextManager[object] = FULL_PRECISION,
+    descend: Callable[[Tensor, torch.optim.Optimizer], None] = descend,
 ) -> Tensor:
     """Takes one optimizer step on the discriminator and returns the loss before it, a scalar without a graph.
 
     `real` and `fake` are (B, C, S, S) in [-1, 1]. `fake` is detached here, so nothing flows into the generator. The
-    two batches pass separately, so that batch normalisation never mixes their statistics.
+    two batches pass separately, so that batch normalisation never mixes their statistics. `penalty`, of (discriminator,
+    real, fake), is added to what is minimised but not to what is returned; it is computed in float32.
     """
-    optimizer.zero_grad(set_to_none=True)
+    fake = fake.detach()
     with autocast:
-        loss = loss_function(discriminator(real), discriminator(fake.detach()))
-    loss.backward()
-    optimizer.step()
+        loss = loss_function(discriminator(real), discriminator(fake))
+    total = loss if penalty is None else loss + penalty(discriminator, real, fake.float())
+    descend(total, optimizer)
     return loss.detach()
 
 
@@ -45,34 +56,44 @@ def update_generator(
     fake: Tensor,
     *,
     autocast: AbstractContextManager[object] = FULL_PRECISION,
+    descend: Callable[[Tensor, torch.optim.Optimizer], None] = descend,
 ) -> Tensor:
     """Takes one optimizer step on the generator that made `fake`, and returns the loss before it.
 
     `fake` is (B, C, S, S) with its graph. `optimizer` holds the generator's parameters. The discriminator only judges:
-    its weights, gradients and batch-norm statistics are left exactly as they were.
+    its weights, gradients and buffers (batch-norm statistics, spectral norm) are left exactly as they were.
     """
-    optimizer.zero_grad(set_to_none=True)
     with frozen(discriminator):
         with autocast:
             loss = loss_function(discriminator(fake))
-        loss.backward()
-    optimizer.step()
+        descend(loss, optimizer)
     return loss.detach()
+
+
+@torch.no_grad()
+def clip_weights(critic: nn.Module, limit: float) -> None:
+    """Moves every weight of the critic into [-limit, limit]. Source: Arjovsky et al. 2017, algorithm 1, line 7."""
+    for parameter in critic.parameters():
+        parameter.clamp_(-limit, limit)
 
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Inside, gradients flow through the network but not into it, and its running statistics stand still.
+    """Inside, gradients flow through the network but not into it, and its buffers stand still.
 
     Batch normalisation still uses the statistics of the batch if the network is in train mode; it only does not
-    remember them. Skipping the weight gradients also saves 8% of the arithmetic of an iteration.
+    remember them. Spectral normalisation keeps its estimate. Skipping the weight gradients also saves 8% of the
+    arithmetic of an iteration.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    spectra = [module for module in network.modules() if isinstance(module, _SpectralNorm) and module.training]
     for parameter in parameters:
         parameter.requires_grad_(False)
     for norm in norms:
         norm.track_running_stats = False
+    for spectrum in spectra:
+        spectrum.training = False
     try:
         yield
     finally:
@@ -80,3 +101,5 @@ def frozen(network: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
         for norm in norms:
             norm.track_running_stats = True
+        for spectrum in spectra:
+            spectrum.training = True

@@ -22,9 +22,9 @@ from tqdm import tqdm
 from dcgan_core import checkpoint, models
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Batches, Dataset, load, unscale
-from dcgan_core.losses import GAMES
+from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.runtime import Machine, choose_machine, provenance, seed_everything
-from dcgan_core.steps import update_discriminator, update_generator
+from dcgan_core.steps import clip_weights, update_discriminator, update_generator
 
 NUM_WATCHED = 64  # fixed latents whose samples are saved again and again
 CHECKPOINT = "checkpoint.safetensors"
@@ -51,7 +51,7 @@ class State:
     @property
     def images(self) -> int:
         """Real images shown so far."""
-        return self.step * self.config.batch_size
+        return self.step * self.config.images_per_step
 
     @property
     def sampler(self) -> models.Generator:
@@ -87,34 +87,44 @@ def start(config: Config, machine: Machine) -> State:
     generator = generator.to(machine.device).to(memory_format=torch.channels_last)
     discriminator = discriminator.to(machine.device).to(memory_format=torch.channels_last)
 
-    def adam(network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            network.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
-        )
+    def adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(config.beta1, config.beta2), fused=True)
 
     return State(
         config=config,
         generator=generator,
         discriminator=discriminator,
         average=copy.deepcopy(generator).requires_grad_(False),
-        generator_optimizer=adam(generator),
-        discriminator_optimizer=adam(discriminator),
+        generator_optimizer=adam(generator, config.generator_learning_rate),
+        discriminator_optimizer=adam(discriminator, config.discriminator_learning_rate),
         latent_rng=torch.Generator(machine.device).manual_seed(config.seed),
     )
 
 
 def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
-    """One iteration: updates the discriminator, then the generator against it, then the average.
+    """One iteration: the discriminator's updates, then the generator's against it, then the average.
 
-    `real` is (B, C, S, S) in [-1, 1]. Returns the two losses, still on the device.
+    `real` is (discriminator_steps * B, C, S, S) in [-1, 1]. Returns the two losses (the discriminator's is the mean of
+    its updates, without the penalty), still on the device.
     """
     config, game = state.config, GAMES[state.config.loss]
-    latents = torch.randn(len(real), config.latent_size, generator=state.latent_rng, device=real.device)
-    with machine.autocast():
-        fake = state.generator(latents)  # made once, used by both updates
-    discriminator_loss = update_discriminator(
-        state.discriminator, state.discriminator_optimizer, game.discriminator, real, fake, autocast=machine.autocast()
-    )
+
+    def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return config.penalty_weight * gradient_penalty(critic, real, fake)
+
+    losses = []
+    for part in real.chunk(config.discriminator_steps):
+        latents = torch.randn(len(part), config.latent_size, generator=state.latent_rng, device=real.device)
+        with machine.autocast():
+            fake = state.generator(latents)  # made once; the last one is used by both players
+        loss = update_discriminator(
+            *(state.discriminator, state.discriminator_optimizer, game.discriminator, part, fake),
+            penalty=penalty if config.loss == "wasserstein-penalty" else None,
+            autocast=machine.autocast(),
+        )
+        if config.loss == "wasserstein-clipping":
+            clip_weights(state.discriminator, config.clip_limit)
+        losses.append(loss)
     generator_loss = update_generator(
         state.discriminator, state.generator_optimizer, game.generator, fake, autocast=machine.autocast()
     )
@@ -122,7 +132,7 @@ def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tenso
     if config.ema_halflife_images:
         halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
         update_average(state.average, state.generator, 0.5 ** (len(real) / halflife))
-    return discriminator_loss, generator_loss
+    return torch.stack(losses).mean(), generator_loss
 
 
 @torch.no_grad()
@@ -180,7 +190,9 @@ def train(
         raise InvalidInput(f"{str(out)!r} already exists and is not an empty folder: choose another --out.")
     machine = machine or choose_machine()
     dataset = dataset or _load_data(config)
-    Batches(dataset.images, batch_size=config.batch_size, seed=config.seed)  # too few images? say so before writing
+    Batches(
+        dataset.images, batch_size=config.images_per_step, seed=config.seed
+    )  # too few images? say so before writing
     try:
         (out / "samples").mkdir(parents=True)
         _write_json(out / "config.json", config.to_dict())
@@ -255,7 +267,7 @@ def read_metrics(out: str | Path) -> list[dict[str, Any]]:
 
 def _run(state: State, dataset: Dataset, out: Path, machine: Machine, progress: bool) -> State:
     config = state.config
-    batches = Batches(dataset.to(machine.device).images, batch_size=config.batch_size, seed=config.seed)
+    batches = Batches(dataset.to(machine.device).images, batch_size=config.images_per_step, seed=config.seed)
     watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
     if state.step == 0:
         save_samples(state, watched, out)
@@ -264,7 +276,7 @@ def _run(state: State, dataset: Dataset, out: Path, machine: Machine, progress: 
     clock, seconds_before = time.perf_counter(), _seconds_so_far(out)
     bar = tqdm(
         desc=f"training on {dataset.name}",
-        total=config.total_steps * config.batch_size,
+        total=config.total_steps * config.images_per_step,
         initial=state.images,
         unit="img",
         unit_scale=True,
@@ -298,7 +310,7 @@ def _run(state: State, dataset: Dataset, out: Path, machine: Machine, progress: 
                 save_samples(state, watched, out)
             if saving:
                 checkpoint.save(out / CHECKPOINT, state.tensors(), {"step": state.step, "config": config.to_dict()})
-            bar.update(config.batch_size)
+            bar.update(config.images_per_step)
             if interrupted.is_set():
                 raise KeyboardInterrupt
     return state
@@ -312,7 +324,7 @@ def save_samples(state: State, latents: Tensor, out: Path) -> None:
 
 def _due(state: State, every_images: int) -> bool:
     """True in the first iteration that reaches or passes a multiple of `every_images`."""
-    return state.images // every_images > (state.images - state.config.batch_size) // every_images
+    return state.images // every_images > (state.images - state.config.images_per_step) // every_images
 
 
 def _load_data(config: Config) -> Dataset:

@@ -57,4 +57,5 @@ def tiny_config(tiny_folder: Path) -> Config:
         log_every_images=40,
         sample_every_images=80,
         checkpoint_every_images=48,
+        evaluate_every_images=0,
     )

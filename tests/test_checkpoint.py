@@ -156,6 +156,7 @@ from pathlib import Path
 import torch
 from dcgan_core import checkpoint
 
+torch.set_num_threads(1)  # a forked child has none of its parent's threads, and would wait for them for ever
 path, num_kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(0)
 checkpoint.save(path, {"filled": torch.full((1_000_000,), 0.0)}, {"number": 0})
 numbers = []

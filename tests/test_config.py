@@ -21,7 +21,11 @@ WRONG = [
     *[("upsampling", "bilinear"), ("loss", "wasserstein")],
     *[("dropout", value) for value in (-0.1, 1.0, float("nan"))],
     *[("batch_size", value) for value in (1, 0, -64)],
-    *[("learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],
+    *[("generator_learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],
+    *[("discriminator_learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],
+    *[(name, value) for name in ("penalty_weight", "clip_limit") for value in (0.0, -1.0, float("nan"))],
+    *[("discriminator_norm", "instance"), ("discriminator_steps", 0)],
+    *[("unrolled_steps", -1), ("evaluate_every_images", -1)],
     *[(name, value) for name in ("beta1", "beta2") for value in (-0.1, 1.0, float("nan"))],
     *[("ema_halflife_images", -1), ("seed", -1), ("seed", 2**32)],
 ]
@@ -39,6 +43,33 @@ def test_a_wrong_value_is_refused_with_field_value_and_what_is_allowed(name, val
 def test_a_run_shorter_than_a_batch_is_refused():
     with pytest.raises(InvalidInput, match="total_images is 63"):
         Config(batch_size=64, total_images=63)
+
+
+def test_the_penalty_and_batch_norm_exclude_each_other():
+    with pytest.raises(InvalidInput, match="discriminator_norm to layer or none"):
+        Config(loss="wasserstein-penalty")
+    for norm in ("layer", "none"):
+        Config(loss="wasserstein-penalty", discriminator_norm=norm)
+
+
+@pytest.mark.parametrize("loss", ["wasserstein-penalty", "wasserstein-clipping"])
+def test_looking_ahead_is_refused_for_a_critic(loss):
+    with pytest.raises(InvalidInput, match="unrolled_steps to 0"):
+        Config(loss=loss, discriminator_norm="none", unrolled_steps=1)
+
+
+def test_settings_that_nothing_reads_are_named():
+    assert Config().without_effect() == []
+    assert Config(penalty_weight=1.0, clip_limit=0.1).without_effect() == ["penalty_weight", "clip_limit"]
+    assert Config(loss="wasserstein-clipping", clip_limit=0.1).without_effect() == []
+    assert Config(loss="wasserstein-penalty", discriminator_norm="none", penalty_weight=1.0).without_effect() == []
+
+
+def test_an_iteration_shows_a_batch_for_each_discriminator_step():
+    config = Config(batch_size=8, discriminator_steps=5, total_images=100)
+    assert (config.images_per_step, config.total_steps) == (40, 2)
+    with pytest.raises(InvalidInput, match="batch_size x discriminator_steps = 40"):
+        Config(batch_size=8, discriminator_steps=5, total_images=39)
 
 
 def test_every_field_has_a_default_and_a_help_text():
@@ -62,7 +93,7 @@ def test_a_config_cannot_be_changed_and_takes_no_positions():
     batches=st.integers(1, 1000),
     rest=st.integers(0, 10**6),
     dropout=st.floats(0, 1, exclude_max=True),
-    learning_rate=st.floats(0, 1, exclude_min=True, exclude_max=True),
+    generator_learning_rate=st.floats(0, 1, exclude_min=True, exclude_max=True),
     data=st.text(),
     seed=st.integers(0, 2**32 - 1),
 )

@@ -95,7 +95,11 @@ def command(*arguments: object) -> list[str]:
 
 
 def flags(config: Config) -> list[str]:
-    return [part for name, value in config.to_dict().items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    found = []
+    for name, value in config.to_dict().items():
+        name = name.replace("_", "-")
+        found += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+    return found
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_with_beta1_of_a_half_adam_follows_a_flipped_gradient_at_once_and_with_0
 def test_the_discriminators_loss_is_lowest_against_a_generator_that_learns_nothing(letters):
     batches = Batches(letters, batch_size=64, seed=0)
     machine = choose_machine("cpu", "float32")
-    papers_rate = replace(SMALL, learning_rate=2e-4)
+    papers_rate = replace(SMALL, generator_learning_rate=2e-4, discriminator_learning_rate=2e-4)
     playing, alone = start(papers_rate, machine), start(papers_rate, machine)
     for step in range(200):
         loss_playing, _ = advance(playing, batches(step), machine)
@@ -150,7 +150,8 @@ def short_runs(tmp_path_factory) -> dict[tuple[float, int], tuple[float, float, 
                 seed=seed,
                 generator_width=16,
                 discriminator_width=16,
-                learning_rate=rate,
+                generator_learning_rate=rate,
+                discriminator_learning_rate=rate,
                 total_images=25_600,
                 log_every_images=2_560,
                 ema_halflife_images=2_000,
