@@ -1,4 +1,4 @@
-"""The command line: train, resume, sample, evaluate. The flags of `train` are the fields of `Config`."""
+"""The command line: train, resume, sample, evaluate, export. The flags of `train` are the fields of `Config`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import unscale
 from dcgan_core.evaluation import judge_for
+from dcgan_core.recorded import export as export_run
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import CHECKPOINT, Diverged, draw_latents, load_state
 from dcgan_core.train import resume as resume_run
@@ -108,10 +109,22 @@ def evaluate(run: Positional[Run], num_samples: int = 2_000, seed: int = 0, devi
     print(json.dumps({"run": str(run), "images_seen": state.images, **report, "seed": seed}, indent=2))
 
 
+def export(run: Positional[Run], out: Path) -> None:
+    """Write a small copy of a finished run, to publish: weights in half precision, samples over time, a model card.
+
+    Example: python -m dcgan_core export runs/first --out first-recorded
+
+    Args:
+        out: New folder for the copy.
+    """
+    export_run(run, out)
+    print(out)
+
+
 def main() -> int:
     """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    commands = {command.__name__: command for command in (train, resume, sample, evaluate)}
+    commands = {command.__name__: command for command in (train, resume, sample, evaluate, export)}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="python -m dcgan_core", description=__doc__)
     except (InvalidInput, Diverged) as error:

@@ -13,7 +13,7 @@ import dcgan_core
 FOLDER = Path(dcgan_core.__file__).parent
 ORDER = (
     *("config", "runtime", "glyphs", "data", "models", "losses", "steps"),
-    *("features", "metrics", "checkpoint", "evaluation", "train", "cli"),
+    *("features", "metrics", "checkpoint", "evaluation", "train", "recorded", "cli"),
 )
 LINE_LIMIT = 400
 
