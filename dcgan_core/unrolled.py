@@ -123,7 +123,7 @@ def _sgd_step(weight: Tensor, gradient: Tensor, memory: Memory, group: dict[str,
 def _adam_step(weight: Tensor, gradient: Tensor, memory: Memory, group: dict[str, Any]) -> tuple[Tensor, Memory]:
     """Kingma, Ba 2015 (arXiv:1412.6980), algorithm 1; the derivative of the root is guarded where it is infinite."""
     beta1, beta2 = group["betas"]
-    count = torch.as_tensor(memory.get("step", 0.0)).to(weight) + 1
+    count = (memory["step"].to(weight) if memory else weight.new_zeros(())) + 1
     mean = beta1 * memory.get("exp_avg", 0.0) + (1 - beta1) * gradient
     square = beta2 * memory.get("exp_avg_sq", 0.0) + (1 - beta2) * gradient.square()
     root = (square / _one_minus_power(beta2, count)).clamp(min=SMALLEST_SQUARE).sqrt()
