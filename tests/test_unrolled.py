@@ -69,11 +69,11 @@ class Game:
 def smooth_game(make_optimizer=OPTIMIZERS["SGD"], seed: int = 0) -> Game:
     """Two small networks in float64, with batch norm, and smooth so that finite differences are exact enough."""
     torch.manual_seed(seed)
-    generator = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
+    generator = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 2))
     discriminator = nn.Sequential(
         nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Softplus(), nn.Linear(4, 1, bias=False), nn.Flatten(0)
     )
-    real, latents = torch.randn(7, 2) + 1, torch.randn(7, 2)
+    real, latents = torch.randn(7, 2) + 1, torch.randn(7, 1)
     return Game(generator.double(), discriminator.double(), real.double(), latents.double(), make_optimizer)
 
 
