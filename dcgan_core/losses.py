@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dcgan_core.config import InvalidInput
+
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """-log D(x) - log(1 - D(G(z))): the discriminator maximises the value V(D, G), so it minimises -V.
@@ -48,14 +50,18 @@ def critic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def critic_generator_loss(fake_logits: Tensor) -> Tensor:
-    """Minus the mean score of the fakes. Source: Arjovsky et al. 2017, algorithm 1; Lim, Ye 2017 for the hinge game."""
+    """Minus the mean score of the fakes: what a critic's generator and the hinge game's generator minimise.
+
+    Source: Arjovsky et al. 2017, algorithm 1; Miyato et al. 2018 (arXiv:1802.05957), equation 17, for the hinge game.
+    """
     return -fake_logits.mean()
 
 
 def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """max(0, 1 - real) + max(0, 1 + fake): scores beyond a margin of 1 are good enough. Not a Wasserstein loss.
 
-    Source: Lim, Ye 2017 (arXiv:1705.02894), section 3; Miyato et al. 2018 (arXiv:1802.05957), equation 16.
+    It has a minimum without any limit on the critic's slope: 2 (1 - total variation distance), at the scores 1 and -1.
+    Source: Lim, Ye 2017 (arXiv:1705.02894); Miyato et al. 2018 (arXiv:1802.05957), equation 16.
     """
     return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
@@ -79,17 +85,17 @@ def gradient_penalty(
     """Mean of (slope - 1)^2 of the critic, at one uniformly random point between each real image and its fake one.
 
     `real` and `fake` are (B, ...) of any shape; `fake` is detached. The slope is the norm of the gradient over the
-    whole sample. Its square root has an infinite derivative at 0, so a slope of 0 counts as a tiny one, and pulls the
-    critic nowhere instead of to NaN. The result carries a graph through the gradient (second order) to the critic's
-    weights; multiply it by the weight lambda (10 in the paper). Raises `ValueError` for a critic with batch
-    normalisation in train mode: the gradient at one sample would then depend on all others.
+    whole sample; slopes below 1 cost as much as slopes above. The square root in it has an infinite derivative at 0,
+    so a slope of 0 counts as a tiny one, and pulls the critic nowhere instead of to NaN. The result carries a graph
+    through the gradient (second order) to the critic's weights; multiply it by the weight lambda (10 in the paper).
 
-    Source: Gulrajani et al. 2017 (arXiv:1704.00028), equation 3, algorithm 1 and section 4.
+    Raises `InvalidInput` for a critic with batch normalisation that uses the batch: the gradient at one sample would
+    then depend on all others. Source: Gulrajani et al. 2017 (arXiv:1704.00028), equation 3, algorithm 1 and section 4.
     """
     if isinstance(critic, nn.Module) and any(
-        isinstance(part, _BatchNorm) and part.training for part in critic.modules()
+        isinstance(part, _BatchNorm) and (part.training or part.running_mean is None) for part in critic.modules()
     ):
-        raise ValueError(
+        raise InvalidInput(
             "the gradient penalty is defined at each sample alone, but this critic has batch normalisation, which ties "
             "the samples of a batch together: build it with norm='layer' or norm='none'."
         )
@@ -101,7 +107,10 @@ def gradient_penalty(
 
 
 class Game(NamedTuple):
-    """The two losses that are played against each other."""
+    """The two losses that are played against each other.
+
+    The discriminator's is a function of (real_logits, fake_logits), the generator's of fake_logits.
+    """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]

@@ -65,7 +65,8 @@ class Discriminator(nn.Module):
     Four options are not a part of that recipe. `dropout` zeroes whole channels after each block. `norm` is "batch",
     "layer" (over all of one image, as Gulrajani et al. 2017 recommend beside their penalty, section 4) or "none".
     `spectral_norm` divides every weight by its largest singular value, estimated by one power iteration per forward
-    pass in train mode (Miyato et al. 2018, arXiv:1802.05957, algorithm 1). `minibatch_std` adds the feature map of
+    pass in train mode (Miyato et al. 2018, arXiv:1802.05957, algorithm 1); a convolution's weight counts as the matrix
+    (after, before * 16), as in that paper. `minibatch_std` adds the feature map of
     `MinibatchStd` before the linear layer.
     """
 
@@ -112,7 +113,7 @@ class MinibatchStd(nn.Module):
 
     The map holds, for every image of a group of 4 (or of the whole batch, if 4 does not divide it), the standard
     deviation over the group, averaged over channels and places. Images that look alike give themselves away.
-    Source: Karras et al. 2018 (arXiv:1710.10196), section 3; the groups are those of its released code.
+    Source: Karras et al. 2018 (arXiv:1710.10196), section 3; groups of 4 as in its released code, here of neighbours.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -1,18 +1,76 @@
-"""Losses against the formula in the paper, against each other, and at the edge of what floats can hold."""
+"""Six games against formulae written a second time, their optima on known densities, and the edge of floats."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 from torch import Tensor
 
-from dcgan_core.losses import GAMES, discriminator_loss, minimax_generator_loss, non_saturating_generator_loss
+from dcgan_core.config import Loss
+from dcgan_core.losses import (
+    GAMES,
+    critic_generator_loss,
+    critic_loss,
+    discriminator_loss,
+    hinge_discriminator_loss,
+    least_squares_discriminator_loss,
+    minimax_generator_loss,
+    non_saturating_generator_loss,
+)
 
 
-def textbook_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    return -(real_logits.sigmoid().log() + (1 - fake_logits.sigmoid()).log()).mean()
+def mean(values) -> float:
+    values = list(values)
+    return math.fsum(values) / len(values)
+
+
+def probability(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
+
+
+def cross_entropy(real: list[float], fake: list[float]) -> float:
+    return -mean(math.log(probability(r)) for r in real) - mean(math.log(1 - probability(f)) for f in fake)
+
+
+def difference_of_means(real: list[float], fake: list[float]) -> float:
+    return mean(fake) - mean(real)
+
+
+def minus_mean(fake: list[float]) -> float:
+    return -mean(fake)
+
+
+# As the papers print them, number by number, without torch: what the discriminator and the generator minimise.
+FORMULAE = {
+    "non-saturating": (cross_entropy, lambda fake: -mean(math.log(probability(f)) for f in fake)),
+    "minimax": (cross_entropy, lambda fake: mean(math.log(1 - probability(f)) for f in fake)),
+    "wasserstein-clipping": (difference_of_means, minus_mean),
+    "wasserstein-penalty": (difference_of_means, minus_mean),
+    "hinge": (
+        lambda real, fake: -mean(min(0, -1 + r) for r in real) - mean(min(0, -1 - f) for f in fake),
+        minus_mean,
+    ),
+    "least-squares": (
+        lambda real, fake: mean((r - 1) ** 2 for r in real) / 2 + mean(f**2 for f in fake) / 2,
+        lambda fake: mean((f - 1) ** 2 for f in fake) / 2,
+    ),
+}
+
+# Derivatives of one term of the mean, by hand: of the real logit, of the fake one, and of the generator's fake one.
+SLOPES = {
+    "non-saturating": (lambda r: probability(r) - 1, probability, lambda f: probability(f) - 1),
+    "minimax": (lambda r: probability(r) - 1, probability, lambda f: -probability(f)),
+    "wasserstein-clipping": (lambda r: -1, lambda f: 1, lambda f: -1),
+    "wasserstein-penalty": (lambda r: -1, lambda f: 1, lambda f: -1),
+    "hinge": (lambda r: -1 if r < 1 else 0, lambda f: 1 if f > -1 else 0, lambda f: -1),
+    "least-squares": (lambda r: r - 1, lambda f: f, lambda f: f - 1),
+}
 
 
 def textbook_minimax_loss(fake_logits: Tensor) -> Tensor:
@@ -24,10 +82,6 @@ def textbook_non_saturating_loss(fake_logits: Tensor) -> Tensor:
 
 
 GENERATOR_LOSSES = [minimax_generator_loss, non_saturating_generator_loss]
-TEXTBOOK = {
-    minimax_generator_loss: textbook_minimax_loss,
-    non_saturating_generator_loss: textbook_non_saturating_loss,
-}
 
 
 def logits(num: int = 101, seed: int = 0) -> Tensor:
@@ -46,21 +100,174 @@ def assert_finite_at_extreme_logits(loss) -> None:
         assert all(map(math.isfinite, value_and_gradient(loss, at))), f"not finite at {at}"
 
 
-def test_discriminator_loss_is_the_formula_of_the_paper():
+def assert_plays(game, name: str) -> None:
+    """Both losses have the values of the formulae, also where the two batches differ in size."""
+    for_discriminator, for_generator = FORMULAE[name]
+    real, fake = logits(60, seed=1), logits(101, seed=2)
+    expected = for_discriminator(real.tolist(), fake.tolist())
+    assert game.discriminator(real, fake).item() == pytest.approx(expected, rel=1e-8), "discriminator"
+    assert game.generator(fake).item() == pytest.approx(for_generator(fake.tolist()), rel=1e-8), "generator"
+
+
+def test_every_game_of_the_config_can_be_played():
+    assert set(GAMES) == set(get_args(Loss)) == set(FORMULAE) == set(SLOPES)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_losses_are_the_formulae_of_the_papers(name):
+    assert_plays(GAMES[name], name)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_no_other_game_passes_for_this_one(name):
+    """So the formulae tell the games apart; the two Wasserstein games differ in what limits the critic."""
+    for other in GAMES.keys() - {name}:
+        if not (name.startswith("wasserstein") and other.startswith("wasserstein")):
+            with pytest.raises(AssertionError):
+                assert_plays(GAMES[other], name)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_losses_have_the_derivatives_of_the_formulae(name):
+    real, fake = logits(50, seed=1).requires_grad_(), logits(80, seed=2).requires_grad_()
+    GAMES[name].discriminator(real, fake).backward()
+    of_real, of_fake, of_generator = SLOPES[name]
+    expected_real = [of_real(r) / len(real) for r in real.tolist()]
+    expected_fake = [of_fake(f) / len(fake) for f in fake.tolist()]
+    assert real.grad.tolist() == pytest.approx(expected_real, abs=1e-9)
+    assert fake.grad.tolist() == pytest.approx(expected_fake, abs=1e-9)
+    (gradient,) = torch.autograd.grad(GAMES[name].generator(fake), fake)
+    assert gradient.tolist() == pytest.approx([of_generator(f) / len(fake) for f in fake.tolist()], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_losses_have_the_derivatives_of_finite_differences(name):
+    real, fake = logits(seed=1).requires_grad_(), logits(seed=2).requires_grad_()
+    assert torch.autograd.gradcheck(GAMES[name].discriminator, (real, fake))
+    assert torch.autograd.gradcheck(GAMES[name].generator, fake)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_losses_and_gradients_are_finite_at_extreme_logits(name):
+    game = GAMES[name]
+    for side in (1, -1):
+        assert_finite_at_extreme_logits(lambda logit, side=side: game.discriminator(logit, side * logit))
+    assert_finite_at_extreme_logits(game.generator)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_the_generator_pulls_a_fake_towards_what_the_discriminator_calls_real(name):
+    for at in (-5.0, -0.5, 0.5):
+        assert value_and_gradient(GAMES[name].generator, at)[1] < 0
+
+
+def assert_is_hinge(loss) -> None:
+    """Flat beyond the margin of 1, and never negative."""
+    beyond = torch.tensor([1.5, 3.0, 100.0], requires_grad=True)
+    value = loss(beyond, -beyond)
+    assert value.item() == 0
+    (gradient,) = torch.autograd.grad(value, beyond)
+    assert not gradient.any()
+    within = torch.tensor([0.5], requires_grad=True)
+    assert loss(within, -within).item() == 1
+
+
+def test_hinge_is_flat_beyond_its_margin():
+    assert_is_hinge(hinge_discriminator_loss)
+
+
+@pytest.mark.parametrize("mutant", [critic_loss, discriminator_loss, lambda real, fake: critic_loss(real, fake).relu()])
+def test_mutant_wasserstein_loss_sold_as_hinge_is_caught(mutant):
+    with pytest.raises(AssertionError):
+        assert_is_hinge(mutant)
+
+
+def test_only_the_wasserstein_loss_ignores_a_shift_and_grows_with_the_scale_of_the_scores():
     real, fake = logits(seed=1), logits(seed=2)
-    torch.testing.assert_close(discriminator_loss(real, fake), textbook_discriminator_loss(real, fake))
+    torch.testing.assert_close(critic_loss(real + 5, fake + 5), critic_loss(real, fake))
+    torch.testing.assert_close(critic_loss(3 * real, 3 * fake), 3 * critic_loss(real, fake))
+    for loss in (hinge_discriminator_loss, discriminator_loss, least_squares_discriminator_loss):
+        assert not torch.isclose(loss(real + 5, fake + 5), loss(real, fake))
 
 
-@pytest.mark.parametrize("loss", GENERATOR_LOSSES)
-def test_generator_loss_is_the_formula_of_the_paper(loss):
-    fake = logits()
-    torch.testing.assert_close(loss(fake), TEXTBOOK[loss](fake))
+# How often each of five places holds a real and a fake sample: densities p and q with the same total.
+REAL_COUNTS, FAKE_COUNTS = torch.tensor([8, 4, 4, 3, 1]), torch.tensor([1, 4, 2, 6, 7])
+P, Q = (counts.double() / 20 for counts in (REAL_COUNTS, FAKE_COUNTS))
 
 
-@pytest.mark.parametrize("loss", GENERATOR_LOSSES)
-def test_generator_loss_has_the_derivative_of_the_formula(loss):
-    fake = logits().requires_grad_()
-    assert torch.autograd.gradcheck(loss, fake)
+def on_densities(loss, at: Tensor) -> Tensor:
+    """The loss of a discriminator that gives place i the logit at[i]."""
+    return loss(at.repeat_interleave(REAL_COUNTS), at.repeat_interleave(FAKE_COUNTS))
+
+
+def minimise(loss) -> tuple[Tensor, float]:
+    free = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [free], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = on_densities(loss, free)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    return free.detach(), closure().item()
+
+
+def test_the_best_discriminator_says_p_over_p_plus_q_and_its_loss_is_the_jensen_shannon_divergence():
+    """Goodfellow et al. 2014, proposition 1 and theorem 1: the minimum is 2 log 2 - 2 JS(p, q)."""
+    best, value = minimise(discriminator_loss)
+    torch.testing.assert_close(best.sigmoid(), P / (P + Q), rtol=0, atol=1e-6)
+    assert value == pytest.approx(2 * math.log(2) - 2 * jensenshannon(P, Q) ** 2, abs=1e-10)
+
+
+def test_the_best_least_squares_discriminator_also_says_p_over_p_plus_q():
+    best, value = minimise(least_squares_discriminator_loss)
+    torch.testing.assert_close(best, P / (P + Q), rtol=0, atol=1e-6)
+    assert value == pytest.approx((P * Q / (P + Q)).sum().item() / 2, abs=1e-10)
+
+
+def test_the_best_hinge_discriminator_says_one_or_minus_one_and_its_loss_is_the_overlap():
+    """2 sum min(p, q), which is 2 (1 - total variation); convex, so no small change may lower it."""
+    best = (P - Q).sign()
+    value = on_densities(hinge_discriminator_loss, best)
+    torch.testing.assert_close(value, 2 * torch.minimum(P, Q).sum())
+    for change in 0.1 * torch.randn(200, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)):
+        assert on_densities(hinge_discriminator_loss, best + change) >= value
+
+
+def test_a_linear_critic_of_slope_one_finds_the_distance_of_two_point_masses():
+    here, there = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[-2.0, 2.0, 0.5]])  # 5 apart
+    direction = torch.tensor([0.1, 0.2, 0.9], requires_grad=True)
+    optimizer = torch.optim.SGD([direction], 0.3)
+    for _ in range(100):
+        optimizer.zero_grad()
+        unit = direction / direction.norm()  # 1-Lipschitz, whatever the direction
+        loss = critic_loss(here @ unit, there @ unit)
+        loss.backward()
+        optimizer.step()
+    assert -loss.item() == pytest.approx(5, abs=1e-4)
+    torch.testing.assert_close(unit.detach(), (here - there)[0] / 5, rtol=0, atol=1e-3)
+
+
+def test_the_best_critic_of_slope_one_on_a_line_finds_the_wasserstein_distance():
+    """Between neighbouring places it rises or falls with slope 1, whichever lowers the loss: exact, as it is linear."""
+    places = torch.tensor([-1.0, 0.0, 0.5, 2.0, 4.0], dtype=torch.float64)
+    slopes = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+
+    def loss() -> Tensor:
+        scores = torch.cat([places.new_zeros(1), (slopes * places.diff()).cumsum(0)])
+        return on_densities(critic_loss, scores)
+
+    (gradient,) = torch.autograd.grad(loss(), slopes)
+    with torch.no_grad():
+        slopes.copy_(-gradient.sign())
+    expected = wasserstein_distance(places, places, P, Q)
+    assert -loss().item() == pytest.approx(expected)
+    below = [(P - Q)[: i + 1].sum().abs() * (b - a) for i, (a, b) in enumerate(pairwise(places.tolist()))]
+    assert expected == pytest.approx(sum(below).item())  # the area between the distribution functions
 
 
 def test_losses_of_a_discriminator_that_cannot_tell():
@@ -68,16 +275,6 @@ def test_losses_of_a_discriminator_that_cannot_tell():
     assert discriminator_loss(undecided, undecided).item() == pytest.approx(2 * math.log(2))
     assert minimax_generator_loss(undecided).item() == pytest.approx(-math.log(2))
     assert non_saturating_generator_loss(undecided).item() == pytest.approx(math.log(2))
-
-
-@pytest.mark.parametrize("loss", GENERATOR_LOSSES)
-def test_generator_loss_and_gradient_are_finite_where_the_discriminator_is_sure(loss):
-    assert_finite_at_extreme_logits(loss)
-
-
-def test_discriminator_loss_and_gradient_are_finite_where_it_is_sure():
-    assert_finite_at_extreme_logits(lambda logit: discriminator_loss(logit, -logit))
-    assert_finite_at_extreme_logits(lambda logit: discriminator_loss(logit, logit))
 
 
 @pytest.mark.parametrize("mutant", [textbook_minimax_loss, textbook_non_saturating_loss])
@@ -115,7 +312,14 @@ def test_minimax_and_non_saturating_are_played_against_the_same_discriminator_lo
     assert GAMES["non-saturating"].generator is non_saturating_generator_loss
 
 
-def test_losses_are_means_over_the_batch():
-    real, fake = logits(seed=1), logits(seed=2)
-    torch.testing.assert_close(discriminator_loss(real.repeat(3), fake.repeat(3)), discriminator_loss(real, fake))
-    assert discriminator_loss(real, fake).shape == ()
+@pytest.mark.parametrize("name", GAMES)
+def test_losses_are_means_over_the_batch(name):
+    game, real, fake = GAMES[name], logits(seed=1), logits(seed=2)
+    torch.testing.assert_close(game.discriminator(real.repeat(3), fake.repeat(3)), game.discriminator(real, fake))
+    torch.testing.assert_close(game.generator(fake.repeat(3)), game.generator(fake))
+    assert game.discriminator(real, fake).shape == game.generator(fake).shape == ()
+
+
+def test_hinge_and_wasserstein_generators_minimise_the_same():
+    games = ("hinge", "wasserstein-clipping", "wasserstein-penalty")
+    assert {GAMES[name].generator for name in games} == {critic_generator_loss}

@@ -1,4 +1,4 @@
-"""Shapes, pinned parameter counts, and the initialisation of the constructed networks, with its known mutants."""
+"""Shapes, pinned parameter counts, initialisation with its known mutants, and the critic's options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from dcgan_core import models
 from dcgan_core.config import Config
-from dcgan_core.models import Discriminator, Generator, build, double, num_blocks, num_parameters
+from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
+from dcgan_core.models import Discriminator, Generator, MinibatchStd, build, double, num_blocks, num_parameters
+from dcgan_core.steps import update_discriminator, update_generator
 
 SIZES = (16, 32, 64, 128)
 NORMS = nn.BatchNorm2d
@@ -201,3 +203,212 @@ def test_initial_weights_follow_from_torchs_seed_alone():
         return [parameter for network in build(Config(image_size=16)) for parameter in network.parameters()]
 
     assert all(torch.equal(first, second) for first, second in zip(weights(), weights(), strict=True))
+
+
+SMALL = {"image_size": 32, "channels": 1, "width": 8}
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        # 3 convolutions of 4x4 (1-8-16-32), 4x4x32 inputs of the linear layer, scale and shift of the last two blocks
+        ({}, 16 * (1 * 8 + 8 * 16 + 16 * 32) + 512 + 2 * (16 + 32)),
+        ({"norm": "layer"}, 16 * (1 * 8 + 8 * 16 + 16 * 32) + 512 + 2 * (16 + 32)),
+        ({"norm": "none"}, 16 * (1 * 8 + 8 * 16 + 16 * 32) + 512 + (8 + 16 + 32)),  # biases in place of both
+        ({"spectral_norm": True}, 16 * (1 * 8 + 8 * 16 + 16 * 32) + 512 + 2 * (16 + 32)),
+        ({"minibatch_std": True}, 16 * (1 * 8 + 8 * 16 + 16 * 32) + 528 + 2 * (16 + 32)),
+        ({"dropout": 0.3}, 16 * (1 * 8 + 8 * 16 + 16 * 32) + 512 + 2 * (16 + 32)),
+    ],
+)
+def test_options_change_the_parameter_count_as_by_hand(options, count):
+    assert num_parameters(Discriminator(**SMALL, **options)) == count
+
+
+def test_options_reach_the_discriminator_from_the_config():
+    options = {"discriminator_norm": "layer", "spectral_norm": True, "minibatch_std": True}
+    discriminator = build(Config(image_size=32, discriminator_width=8, **options))[1]
+    assert len(modules(discriminator, nn.GroupNorm)) == 2 and not modules(discriminator, NORMS)
+    assert len(modules(discriminator, MinibatchStd)) == 1
+    assert all(torch.nn.utils.parametrize.is_parametrized(layer) for layer in modules(discriminator, WEIGHTED))
+    plain = build(Config(image_size=32, discriminator_width=8))[1]
+    assert not modules(plain, (nn.GroupNorm, MinibatchStd))
+    assert not any(torch.nn.utils.parametrize.is_parametrized(layer) for layer in modules(plain, WEIGHTED))
+
+
+@pytest.mark.parametrize("norm", ["layer", "none"])
+def test_discriminator_without_batch_norm_is_initialised_as_in_the_paper(norm):
+    torch.manual_seed(0)
+    discriminator = Discriminator(image_size=64, channels=3, width=64, norm=norm)
+    for module in modules(discriminator, WEIGHTED):
+        assert_drawn_from(module.weight, 0, 0.02)
+        assert module.bias is None or not module.bias.any()
+    norms = modules(discriminator, nn.GroupNorm)
+    assert len(norms) == (3 if norm == "layer" else 0)
+    if norms:
+        assert_drawn_from(torch.cat([module.weight for module in norms]), 1, 0.02)
+        assert all(not module.bias.any() and module.eps == 1e-5 for module in norms)
+
+
+def test_without_normalisation_convolutions_have_a_bias_and_otherwise_not():
+    for norm, has_bias in (("none", True), ("layer", False), ("batch", False)):
+        convolutions = modules(Discriminator(**SMALL, norm=norm), nn.Conv2d)
+        assert [layer.bias is not None for layer in convolutions] == [has_bias] * 3
+
+
+def test_layer_norm_is_over_all_of_one_image():
+    """Mean 0 and deviation 1 over channels, rows and columns; then scale and shift of each channel."""
+    torch.manual_seed(0)
+    discriminator = Discriminator(**SMALL, norm="layer")
+    norm = modules(discriminator, nn.GroupNorm)[0]
+    maps = torch.randn(3, 16, 8, 8) * torch.tensor([1.0, 5.0, 0.1]).view(3, 1, 1, 1) + 2
+    expected = torch.empty_like(maps)
+    for i, image in enumerate(maps):
+        standard = (image - image.mean()) / (image.var(unbiased=False) + 1e-5).sqrt()
+        expected[i] = standard * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+    torch.testing.assert_close(norm(maps), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("options", "is_own"), [({"norm": "layer"}, True), ({"norm": "none"}, True), ({}, False)])
+def test_only_with_batch_norm_a_logit_depends_on_the_other_images(options, is_own):
+    torch.manual_seed(0)
+    discriminator = Discriminator(**SMALL, **options)
+    images = torch.randn(4, 1, 32, 32)
+    alone = torch.cat([discriminator(images[:2])[:1], discriminator(images[[0, 3]])[:1]])
+    assert torch.isclose(*alone, rtol=1e-4).item() == is_own
+
+
+def largest_singular_values(discriminator: Discriminator) -> list[float]:
+    return [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in modules(discriminator, WEIGHTED)]
+
+
+def assert_largest_singular_values_are_one(discriminator: Discriminator) -> None:
+    for value in largest_singular_values(discriminator):
+        assert 1 - 1e-4 < value < 1.1, f"largest singular value {value}"
+
+
+def grown(discriminator: Discriminator) -> Discriminator:
+    """With other and larger weights than those that the norm was first estimated from; then 20 passes."""
+    with torch.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+        for _ in range(20):
+            discriminator(torch.randn(4, 1, 32, 32))
+    return discriminator
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize("seed", range(3))
+def test_spectral_norm_makes_the_largest_singular_value_one_after_a_few_passes(norm, seed):
+    torch.manual_seed(seed)
+    assert_largest_singular_values_are_one(grown(Discriminator(**SMALL, norm=norm, spectral_norm=True)))
+
+
+def test_mutants_without_spectral_norm_or_with_a_norm_that_is_never_updated_are_caught():
+    torch.manual_seed(0)
+    with pytest.raises(AssertionError, match="largest singular value"):
+        assert_largest_singular_values_are_one(grown(Discriminator(**SMALL)))
+    with pytest.raises(AssertionError, match="largest singular value"):
+        assert_largest_singular_values_are_one(grown(Discriminator(**SMALL, spectral_norm=True).eval()))
+
+
+def spectral_state(discriminator: Discriminator) -> dict[str, Tensor]:
+    vectors = {name: value.clone() for name, value in discriminator.state_dict().items() if name[-2:] in ("_u", "_v")}
+    assert len(vectors) == 8
+    return vectors
+
+
+def assert_generator_leaves_spectral_norm_alone(update) -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(**SMALL, norm="none", spectral_norm=True)
+    generator = Generator(**SMALL, latent_size=4)
+    with torch.no_grad():
+        discriminator.layers[0].parametrizations.weight.original.add_(0.1 * torch.randn(8, 1, 4, 4))
+    before, values = spectral_state(discriminator), largest_singular_values(discriminator.eval())
+    discriminator.train()
+    update(
+        discriminator,
+        torch.optim.SGD(generator.parameters(), 0.1),
+        non_saturating_generator_loss,
+        generator(torch.randn(4, 4)),
+    )
+    torch.testing.assert_close(spectral_state(discriminator), before, rtol=0, atol=0)
+    assert largest_singular_values(discriminator.eval()) == values
+
+
+def test_generator_step_leaves_spectral_norm_unchanged():
+    assert_generator_leaves_spectral_norm_alone(update_generator)
+
+
+def test_mutant_generator_step_that_goes_on_estimating_is_caught():
+    def without_freezing(discriminator, optimizer, loss_function, fake):
+        optimizer.zero_grad()
+        loss_function(discriminator(fake)).backward()
+        optimizer.step()
+
+    with pytest.raises(AssertionError):
+        assert_generator_leaves_spectral_norm_alone(without_freezing)
+
+
+def test_discriminator_step_goes_on_estimating_the_spectral_norm():
+    torch.manual_seed(0)
+    discriminator = Discriminator(**SMALL, norm="none", spectral_norm=True)
+    before = spectral_state(discriminator)
+    real, fake = torch.randn(2, 4, 1, 32, 32)
+    update_discriminator(
+        discriminator, torch.optim.SGD(discriminator.parameters(), 0.1), discriminator_loss, real, fake
+    )
+    after = spectral_state(discriminator)
+    estimated = [name for name in before if name[-1] == "u" and len(before[name]) > 1]  # a single row has no choice
+    assert len(estimated) == 3 and all(not torch.equal(before[name], after[name]) for name in estimated)
+
+
+def deviations_by_hand(maps: Tensor, size: int) -> list[float]:
+    """For each image: the standard deviations over its group at each channel and place, averaged; number by number."""
+    found = []
+    for start in range(0, len(maps), size):
+        group = maps[start : start + size].double()
+        deviations = []
+        for channel in range(maps.shape[1]):
+            for row in range(maps.shape[2]):
+                for column in range(maps.shape[3]):
+                    values = group[:, channel, row, column].tolist()
+                    centre = sum(values) / size
+                    deviations.append(math.sqrt(sum((value - centre) ** 2 for value in values) / size))
+        found += [sum(deviations) / len(deviations)] * size
+    return found
+
+
+@pytest.mark.parametrize(("num_images", "size"), [(4, 4), (8, 4), (12, 4), (6, 6), (3, 3)])
+def test_minibatch_deviation_is_that_of_a_slow_loop(num_images, size):
+    torch.manual_seed(0)
+    maps = torch.randn(num_images, 3, 2, 5) * torch.rand(num_images, 1, 1, 1)
+    found = MinibatchStd()(maps)
+    assert found.shape == (num_images, 4, 2, 5)
+    torch.testing.assert_close(found[:, :3], maps, rtol=0, atol=0)
+    expected = torch.tensor(deviations_by_hand(maps, size)).view(-1, 1, 1).expand(-1, 2, 5)
+    torch.testing.assert_close(found[:, 3], expected)
+
+
+def test_minibatch_deviation_of_equal_images_is_zero_with_a_finite_gradient():
+    maps = torch.ones(4, 2, 3, 3, requires_grad=True)
+    found = MinibatchStd()(maps)
+    torch.testing.assert_close(found[:, 2], torch.full((4, 3, 3), 1e-4))  # the root of the 1e-8 that guards it
+    found.sum().backward()
+    assert maps.grad.isfinite().all()
+
+
+def test_minibatch_deviation_keeps_the_type_of_its_maps():
+    assert MinibatchStd()(torch.randn(4, 2, 3, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_minibatch_deviation_shows_images_that_are_all_alike():
+    """With it, the same image gets another logit among its copies than among others; without it, the same one."""
+    torch.manual_seed(0)
+    image, others = torch.randn(1, 1, 32, 32), torch.randn(3, 1, 32, 32)
+    for minibatch_std in (True, False):
+        discriminator = Discriminator(**SMALL, norm="none", minibatch_std=minibatch_std)
+        with torch.no_grad():
+            discriminator.layers[-2].weight.fill_(0.1)  # a freshly drawn weight might be close to 0
+            collapsed = discriminator(image.expand(4, -1, -1, -1))[0]
+            varied = discriminator(torch.cat([image, others]))[0]
+        assert torch.isclose(collapsed, varied, rtol=1e-4) != minibatch_std

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
+from dcgan_core.losses import critic_loss, discriminator_loss, gradient_penalty, non_saturating_generator_loss
 from dcgan_core.models import Discriminator, Generator
-from dcgan_core.steps import frozen, update_discriminator, update_generator
+from dcgan_core.steps import clip_weights, frozen, update_discriminator, update_generator
 
 RATE = 0.1
 
@@ -216,3 +216,83 @@ def test_autocast_is_used_for_the_passes_and_leaves_the_losses_in_float32(player
         )
         assert loss.dtype == torch.float32
     assert seen == [torch.bfloat16] * 3
+
+
+def a_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Any function of the three that has a gradient for every weight."""
+    sizes = sum(parameter.square().sum() for parameter in discriminator.parameters())
+    return 3 * sizes + (real.mean() - fake.mean()) ** 2
+
+
+def assert_penalty_is_minimised_but_not_returned(players: Players, update) -> None:
+    judge = copy.deepcopy(players.discriminator)
+    fake = players.generator(players.latents)
+    loss = discriminator_loss(judge(players.real), judge(fake.detach()))
+    total = loss + a_penalty(judge, players.real, fake.detach())
+    gradients = torch.autograd.grad(total, list(judge.parameters()))
+    expected = [weight - RATE * gradient for weight, gradient in zip(judge.parameters(), gradients, strict=True)]
+    returned = update(
+        *(players.discriminator, players.discriminator_optimizer, discriminator_loss, players.real, fake),
+        penalty=a_penalty,
+    )
+    assert returned == loss.detach(), "returned"
+    for weight, value in zip(players.discriminator.parameters(), expected, strict=True):
+        torch.testing.assert_close(weight, value, msg="minimised")
+
+
+def test_a_penalty_is_added_to_what_is_minimised_but_not_to_what_is_returned(players):
+    assert_penalty_is_minimised_but_not_returned(players, update_discriminator)
+
+
+def update_that_forgets_the_penalty(*arguments, penalty):
+    return update_discriminator(*arguments)
+
+
+def update_that_returns_the_penalty(discriminator, optimizer, loss_function, real, fake, *, penalty):
+    before = penalty(discriminator, real, fake.detach()).detach()
+    return before + update_discriminator(discriminator, optimizer, loss_function, real, fake, penalty=penalty)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "message"),
+    [(update_that_forgets_the_penalty, "minimised"), (update_that_returns_the_penalty, "returned")],
+)
+def test_mutant_penalty_is_caught(players, mutant, message):
+    with pytest.raises(AssertionError, match=message):
+        assert_penalty_is_minimised_but_not_returned(players, mutant)
+
+
+def test_the_penalty_sees_detached_float32_images_outside_autocast(players):
+    seen = []
+
+    def penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        seen.append((real.dtype, fake.dtype, fake.requires_grad, torch.is_autocast_enabled("cpu")))
+        return gradient_penalty(discriminator, real, fake)
+
+    critic = Discriminator(image_size=16, channels=1, width=4, norm="layer")
+    update_discriminator(
+        *(critic, torch.optim.SGD(critic.parameters(), RATE), critic_loss, players.real),
+        players.generator(players.latents).bfloat16(),
+        penalty=penalty,
+        autocast=torch.autocast("cpu", torch.bfloat16),
+    )
+    assert seen == [(torch.float32, torch.float32, False, False)]
+    assert all(parameter.grad is None for parameter in players.generator.parameters())
+
+
+def test_clipping_moves_only_the_weights_beyond_the_limit_and_only_to_it(players):
+    before = weights(players.discriminator)
+    clip_weights(players.discriminator, 0.01)
+    for name, value in weights(players.discriminator).items():
+        by_hand = [max(-0.01, min(0.01, number)) for number in before[name].flatten().tolist()]
+        torch.testing.assert_close(value.flatten(), torch.tensor(by_hand), rtol=0, atol=0)
+    after = torch.cat([value.flatten() for value in weights(players.discriminator).values()])
+    assert after.abs().max() == torch.tensor(0.01) and (after.abs() < 0.01).any()
+
+
+def test_clipping_leaves_statistics_and_what_learns_as_they_were(players):
+    players.step_discriminator()
+    before = {name: value.clone() for name, value in players.discriminator.named_buffers()}
+    clip_weights(players.discriminator, 1e-3)
+    assert_same(before, dict(players.discriminator.named_buffers()))
+    assert all(parameter.requires_grad and parameter.is_leaf for parameter in players.discriminator.parameters())
