@@ -29,12 +29,12 @@ def plot_samples(points: Tensor, *, axes: Axes | None = None, colour: str = FAKE
 
 def plot_side_by_side(samples: Sequence[Tensor], density: Callable[[Tensor], Tensor]) -> None:
     """Histograms of several samples (N,), one below the other, each under the true density."""
-    figure, rows = plt.subplots(len(samples), figsize=(5.2, 1.05 * len(samples) + 0.6), sharex=True)
+    _, rows = plt.subplots(len(samples), figsize=(5.2, 1.05 * len(samples) + 0.6), sharex=True)
     line = torch.linspace(-5, 6, 400)
-    for seed, (points, axes) in enumerate(zip(samples, np.atleast_1d(rows))):
+    for number, (points, axes) in enumerate(zip(samples, np.atleast_1d(rows), strict=True)):
         plot_samples(points, axes=axes)
         axes.plot(line, density(line), color=REAL, linewidth=1.4)
-        axes.set(ylabel=f"seed {seed}", xlabel="", yticks=[])
+        axes.set(ylabel=f"pair {number}", xlabel="", yticks=[], ylim=(0, 0.9))
     axes.set_xlabel("x (no unit); each height is a density")
 
 
@@ -48,7 +48,7 @@ def plot_over(
 ) -> Axes:
     """Median and range over the seeds of results (amounts, seeds) as lines with bars."""
     _, axes = plt.subplots(figsize=(5.2, 3.0))
-    for (name, values), marker, colour in zip(results.items(), "os^", colours):
+    for (name, values), marker, colour in zip(results.items(), "os^", colours, strict=False):
         middle = np.median(values, axis=1)
         spread = [middle - values.min(axis=1), values.max(axis=1) - middle]
         axes.errorbar(amounts, middle, yerr=spread, marker=marker, capsize=3, color=colour, label=name)
@@ -56,10 +56,10 @@ def plot_over(
     return axes
 
 
-def mark_level(axes: Axes, height: float, text: str) -> None:
-    """A dotted horizontal line with its meaning written above its right end."""
+def mark_level(axes: Axes, height: float, text: str, *, right_end: float = 0.99) -> None:
+    """A dotted horizontal line with its meaning written above it, up to `right_end` (0 left to 1 right)."""
     axes.axhline(height, color=NEUTRAL, linestyle=":", linewidth=1.2)
-    axes.annotate(text, (0.99, height), (0, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right")
+    axes.annotate(text, (right_end, height), (0, 2), ("axes fraction", "data"), "offset points", ha="right", fontsize=9)
 
 
 @check
@@ -104,9 +104,7 @@ def check_divergence(divergence: Callable[[np.ndarray, np.ndarray], float]) -> s
             not np.isnan(value),
             "Yours is nan, because 0 log 0 came out as nan: where p is 0 the term is 0, so leave it out.",
         )
-        require(
-            np.isfinite(value), "KL(p || q) is finite here. You have swapped p and q: weigh by p, and divide by q."
-        )
+        require(np.isfinite(value), "KL(p || q) is finite here. You have swapped p and q: weigh by p, and divide by q.")
         require(
             abs(value + np.log(2)) > 1e-9, "Yours is negative, and no divergence is. The fraction is upside down: p/q."
         )
@@ -135,7 +133,8 @@ def check_distance(distance: Callable[[np.ndarray, np.ndarray], float]) -> str:
     value = float(distance(narrow, wide))
     require(abs(value) > 1e-9, "You compared the means only, and a narrow sample with a wide one has the same mean.")
     require(
-        abs(value - 9) > 1e-9, "You squared the way of each point; this distance is the mean of the way itself, |a - b|."
+        abs(value - 9) > 1e-9,
+        "You squared the way of each point; this distance is the mean of the way, |a - b|.",
     )
     require(
         abs(value - 6) > 1e-9, "You added the ways up: take their mean, or the distance grows with the sample's size."

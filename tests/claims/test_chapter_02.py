@@ -133,8 +133,8 @@ def test_the_pairs_that_train_at_once_share_nothing(gan):
         assert not parameter.grad[0].any() and not parameter.grad[2].any()
 
 
-def test_a_generator_learns_the_line_from_samples_alone_and_beats_one_fitted_bell(gan):
-    """Ten times fewer steps than in the chapter, so the margin is what is left of it."""
+def test_a_generator_learns_the_line_from_samples_alone_and_leaves_too_many_of_its_own_in_the_valleys(gan):
+    """With 500 steps instead of the chapter's thousands; valleys are within 0.3 of the cuts."""
     torch.manual_seed(1)
     held_out, distance = gan["held_out"], gan["distance"]
     bell = torch.from_numpy(gan["one"].sample(10_000)[0][:, 0]).float()
@@ -146,6 +146,11 @@ def test_a_generator_learns_the_line_from_samples_alone_and_beats_one_fitted_bel
     distances = [distance(points, held_out) for points in after]
     assert median(distances) < distance(bell, held_out)
     assert median(distances) < 0.5 * median(distance(points, held_out) for points in before)
+
+    def in_valleys(points: torch.Tensor) -> float:
+        return ((points[:, None] - torch.tensor([-0.6, 1.55])).abs() < 0.3).any(dim=1).float().mean().item()
+
+    assert median(in_valleys(points) for points in after) > 1.5 * in_valleys(held_out)
 
 
 def test_a_density_pieced_together_from_samples_depends_on_the_width_that_one_chose(line):
