@@ -19,7 +19,6 @@ Shape = tuple[int, ...]
 Step = tuple[nn.Module, Shape, Shape]  # a layer, what goes in, what comes out, both without the batch
 
 SHORT = {nn.Linear: "linear", nn.Conv2d: "strided\nconv", nn.ConvTranspose2d: "transp.\nconv", nn.Sequential: "double"}
-POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 def plot_stacks(generator: Sequence[Step], discriminator: Sequence[Step]) -> None:
@@ -71,10 +70,16 @@ def _box(shape: Shape) -> tuple[float, float]:
     return 0.07 * float(np.log2(shape[0])) + 0.05, 1.1 * (shape[1] / 64) ** 0.6
 
 
-def plot_shares(networks: Mapping[str, Sequence[tuple[str, int, int]]]) -> None:
-    """Bars for each network's layers (name, parameters, FLOPs): their shares of the network's parameters and FLOPs."""
+def plot_shares(
+    networks: Mapping[str, Sequence[Step]], cost: Callable[[nn.Module, Shape, Shape], tuple[int, int]]
+) -> None:
+    """Bars for each layer of the traced networks: its share of the network's parameters and of its FLOPs.
+
+    `cost` gives (parameters, FLOPs) of one step. Layers without FLOPs are left out.
+    """
     _, panels = plt.subplots(2, 1, figsize=(5.4, 5.0))
-    for axes, (name, rows) in zip(panels, networks.items(), strict=True):
+    for axes, (name, steps) in zip(panels, networks.items(), strict=True):
+        rows = [(_between(*step), *cost(*step)) for step in steps if cost(*step)[1]]
         places = np.arange(len(rows))
         parameters = np.array([row[1] for row in rows], dtype=float)
         flops = np.array([row[2] for row in rows], dtype=float)
@@ -84,9 +89,13 @@ def plot_shares(networks: Mapping[str, Sequence[tuple[str, int, int]]]) -> None:
         axes.bar(0, 0, color="white", edgecolor=colour, hatch="///", label="parameters")
         axes.bar(0, 0, color=colour, label="FLOPs")
         axes.set_xticks(places, [row[0] for row in rows])
-        axes.set(ylim=(0, 0.75), ylabel="share", title=name)
+        axes.set(ylim=(0, 0.9), ylabel="share", title=name)
         axes.grid(axis="x", visible=False)
         axes.legend(loc="upper right" if name == "generator" else "upper left", ncols=2, fontsize=10)
+
+
+def _between(layer: nn.Module, before: Shape, after: Shape) -> str:
+    return "linear" if isinstance(layer, nn.Linear) else f"{before[-1]} to {after[-1]}"
 
 
 def plot_receptive_fields(gradients: Sequence[Tensor], corners: Sequence[tuple[int, int]]) -> None:
@@ -115,7 +124,7 @@ def plot_activations(rows: Sequence[tuple[str, Tensor]], image: Tensor, title: s
 
     Every map has its own scale, black for its smallest and white for its largest value.
     """
-    figure = plt.figure(figsize=(5.6, 0.62 * len(rows) + 0.5))
+    figure = plt.figure(figsize=(5.6, 0.5 * len(rows) + 0.3))
     grid = figure.add_gridspec(len(rows), columns + 3)
     for row, (label, maps) in enumerate(rows):
         chosen = maps.flatten(1).var(dim=1).argsort(descending=True, stable=True)[:columns]
@@ -133,7 +142,7 @@ def plot_activations(rows: Sequence[tuple[str, Tensor]], image: Tensor, title: s
 
 def plot_votes(images: Tensor, votes: Tensor, logits: Tensor) -> None:
     """Above the images (N, C, S, S), below what each place of the 4x4 maps adds to the logit, votes (N, 4, 4)."""
-    figure, panels = plt.subplots(2, len(images), figsize=(5.6, 3.2))
+    figure, panels = plt.subplots(2, len(images), figsize=(5.6, 2.6))
     limit = float(votes.abs().max())
     for column, (image, vote, logit) in enumerate(zip(images, votes, logits, strict=True)):
         panels[0, column].imshow(image_grid(image[None], 1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -245,7 +254,9 @@ def check_receptive_field(field: Callable[[Sequence[tuple[int, int]]], int]) -> 
             hint = " You multiply the kernels; but neighbouring windows overlap."
         elif found == 1 + sum(kernel - 1 for kernel in kernels):
             hint = " You forgot the strides: behind a stride of 2, one step is two pixels wide."
-        elif found == 1 + sum((k - 1) * int(np.prod([s for _, s in layers[: i + 1]])) for i, (k, _) in enumerate(layers)):
+        elif found == 1 + sum(
+            (k - 1) * int(np.prod([s for _, s in layers[: i + 1]])) for i, (k, _) in enumerate(layers)
+        ):
             hint = " A layer's own stride does not widen its own window, only those of the layers behind it."
         require(found == right, f"For {layers} you say {found} pixels, but gradients reach {right}.{hint}")
     return "Your formula agrees with the pixels that gradients reach, strides and kernels mixed."
