@@ -249,14 +249,13 @@ def check_receptive_field(field: Callable[[Sequence[tuple[int, int]]], int]) -> 
         right = _measured_field(layers)
         found = int(field(layers))
         kernels = [kernel for kernel, _ in layers]
+        jumps = np.cumprod([stride for _, stride in layers]).tolist()  # behind each layer
         hint = ""
         if found == int(np.prod(kernels)):
             hint = " You multiply the kernels; but neighbouring windows overlap."
         elif found == 1 + sum(kernel - 1 for kernel in kernels):
             hint = " You forgot the strides: behind a stride of 2, one step is two pixels wide."
-        elif found == 1 + sum(
-            (k - 1) * int(np.prod([s for _, s in layers[: i + 1]])) for i, (k, _) in enumerate(layers)
-        ):
+        elif found == 1 + sum((kernel - 1) * jump for kernel, jump in zip(kernels, jumps, strict=True)):
             hint = " A layer's own stride does not widen its own window, only those of the layers behind it."
         require(found == right, f"For {layers} you say {found} pixels, but gradients reach {right}.{hint}")
     return "Your formula agrees with the pixels that gradients reach, strides and kernels mixed."

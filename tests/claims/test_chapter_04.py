@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -116,7 +117,7 @@ def test_at_the_same_width_a_doubling_costs_three_to_five_times_the_parameters_a
         [[sum(column) for column in zip(*(cost(*step) for step in steps), strict=True)] for steps in traces(size)]
         for size in SIZES
     ]
-    for smaller, larger in zip(totals[:-1], totals[1:], strict=True):
+    for smaller, larger in itertools.pairwise(totals):
         for before, after in zip(smaller, larger, strict=True):
             assert 3 < after[0] / before[0] < 5
             assert after[1] / before[1] > 5
@@ -283,7 +284,7 @@ def field(blocks: int, unit: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_gradients_reach_exactly_the_pixels_of_the_receptive_field_and_more_so_its_middle(seed):
+def test_gradients_reach_exactly_the_receptive_field_and_from_the_third_block_on_favour_its_middle(seed):
     torch.manual_seed(seed)
     discriminator = pair(width=8)[1].eval()
     image = torch.randn(1, 3, 64, 64, requires_grad=True)
@@ -294,7 +295,7 @@ def test_gradients_reach_exactly_the_pixels_of_the_receptive_field_and_more_so_i
         inside[first : last + 1, first : last + 1] = True
         assert last - first + 1 == side
         assert torch.equal(gradient != 0, inside)
-        if blocks > 1:
+        if blocks > 2:  # with fewer kernels in a row it is a matter of chance
             near = slice(round(first + side / 4), round(last + 1 - side / 4))
             inner = gradient[near, near]
             share, area = inner.abs().sum() / gradient.abs().sum(), inner.numel() / side**2
