@@ -147,9 +147,12 @@ def inception() -> Callable[[Tensor], Tensor]:
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
-        parts = tqdm(images.split(50), desc="measuring with Inception", unit_scale=50, unit="img", leave=False)
-        colour = (unscale(part.to(device)).expand(-1, 3, -1, -1) for part in parts)
-        return torch.cat([network(part).cpu() for part in colour])
+        found = []
+        with tqdm(desc="measuring with Inception", total=len(images), unit="img", leave=False) as bar:
+            for part in images.split(50):
+                found.append(network(unscale(part.to(device)).expand(-1, 3, -1, -1)).cpu())
+                bar.update(len(part))
+        return torch.cat(found)
 
     return features
 
