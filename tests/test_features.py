@@ -232,13 +232,6 @@ def test_a_shipped_classifier_is_used_and_none_is_trained(name, letters, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_letters_are_neither_digits_nor_clothes(name, letters):
-    """Measured: 17% of letters pass for digits (O, I, Z, S do look like some), below 10% for clothes."""
-    _, probabilities = measure(shipped_classifier(name), scale(letters.images))
-    assert float((probabilities.amax(1) >= RECOGNISED_AT).float().mean()) < 0.4
-
-
 def test_stacked_images_are_judged_channel_by_channel():
     torch.manual_seed(0)
     stacked = StackedClassifier(Classifier(channels=1, num_classes=10).eval())
