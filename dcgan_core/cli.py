@@ -87,25 +87,36 @@ def sample(run: Positional[Run], out: Path, num_images: int = 64, seed: int = 0,
     print(out)
 
 
-def evaluate(run: Positional[Run], num_samples: int = 2_000, seed: int = 0, device: Device = "auto") -> None:
+def evaluate(
+    run: Positional[Run],
+    num_samples: int = 2_000,
+    seed: int = 0,
+    features: Literal["book", "inception"] = "book",
+    device: Device = "auto",
+) -> None:
     """Measure a trained generator and print one JSON object.
 
-    frechet_distance: distance of the samples to held-out images, in the features of a small classifier (0 is equal).
+    frechet_distance and kid: distances of the samples to held-out images, in the features of a small classifier (0 is
+    equal). precision: share of the samples that look like held-out images. recall: share of the held-out images that
+    look like samples. one_nn_accuracy: how often the nearest neighbour tells the two apart (0.5 is by chance).
     classes_covered: classes of which at least one sample is recognised. recognised: share of the samples that the
-    classifier is sure of (probability at least 0.9). Data without labels have the distance only.
+    classifier is sure of (probability at least 0.9). class_divergence: how unevenly these hit the classes (0 is
+    evenly). Data without labels have no classes.
 
     Example: python -m dcgan_core evaluate runs/first
 
     Args:
         num_samples: Samples to draw; numbers compare only at the same number of samples.
         seed: Seed of the latents.
+        features: Whose features: the book's small classifiers, or Inception as in published scores, which needs
+            pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
         device: Where to compute; auto takes a GPU if there is one.
     """
     if num_samples < 2:
         raise InvalidInput(f"num_samples is {num_samples}, but must be 2 or more.")
     state = load_state(run, choose_machine(device))
     images = sample_images(state.sampler, draw_latents(num_samples, state.config.latent_size, seed=seed))
-    report = judge_for(state.config).report(images)
+    report = judge_for(state.config, features=features).full_report(images)
     print(json.dumps({"run": str(run), "images_seen": state.images, **report, "seed": seed}, indent=2))
 
 

@@ -2,46 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from dcgan_core.classifiers import Classifier
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Dataset, load, scale
-from dcgan_core.features import Classifier, classifier_for, measure
-from dcgan_core.metrics import Moments, coverage, frechet_distance, moments
+from dcgan_core.features import StackedClassifier, classifier_for, inception, is_shipped, measure
+from dcgan_core.metrics import Moments, class_divergence, coverage, frechet_distance, kernel_distance, moments
+from dcgan_core.neighbours import one_nn_accuracy, precision_recall
+
+NUM_SUBSETS = 10  # of the kernel distance
+MIN_COMPARED = 4  # images: two subsets of two, and three neighbours
 
 
 @dataclass(frozen=True)
 class Judge:
-    """The classifier and the reference moments that every generator of one data set is measured with."""
+    """The classifier and the reference that every generator of one data set is measured with."""
 
-    classifier: Classifier
-    classifier_name: str
-    reference: Moments  # of held-out real images, where the data set has a held-out part
-    num_reference: int
+    classifier: Classifier | StackedClassifier
+    features_name: str
+    reference: Moments
+    reference_features: Tensor  # (N, F), in random order, of held-out real images, where there is a held-out part
     num_classes: int  # 0 without labels
+    embed: Callable[[Tensor], Tensor] | None = None  # images to features, in place of the classifier's
+
+    @property
+    def num_reference(self) -> int:
+        """Real images that generated ones are compared with."""
+        return len(self.reference_features)
 
     def report(self, images: Tensor) -> dict[str, Any]:
-        """Measures generated images (N, C, S, S) in [-1, 1]; the numbers depend on N, so N is part of the report."""
+        """What is quick to measure of generated images (N, C, S, S) in [-1, 1]: enough to follow a training.
+
+        The numbers depend on N, so N is part of the report.
+        """
+        return self._report(*self.measure(images))
+
+    def full_report(self, images: Tensor) -> dict[str, Any]:
+        """`report`, and what takes seconds: kernel distance, precision, recall, nearest-neighbour accuracy.
+
+        These compare as many generated images as real ones, `num_compared` of each; they are None for fewer than 4.
+        """
+        features, probabilities = self.measure(images)
+        num_compared = min(len(features), self.num_reference)
+        real, fake = self.reference_features[:num_compared], features[:num_compared]
+        found: dict[str, Any] = dict.fromkeys(("kid", "kid_error", "precision", "recall", "one_nn_accuracy"))
+        if num_compared >= MIN_COMPARED:
+            kid = kernel_distance(real, fake, num_subsets=min(NUM_SUBSETS, num_compared // 2))
+            found |= {"kid": kid.value, "kid_error": kid.error}
+            found |= precision_recall(real, fake)._asdict()
+            found |= {"one_nn_accuracy": one_nn_accuracy(real, fake)}
+        return self._report(features, probabilities) | found | {"num_compared": num_compared}
+
+    def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, F) and class probabilities (N, classes) of images (N, C, S, S) in [-1, 1]."""
         features, probabilities = measure(self.classifier, images)
+        return features if self.embed is None else self.embed(images), probabilities
+
+    def _report(self, features: Tensor, probabilities: Tensor) -> dict[str, Any]:
         found = coverage(probabilities)
+        some = self.num_classes and found.recognised > 0
         return {
             "frechet_distance": frechet_distance(moments(features), self.reference),
             "classes_covered": found.classes_covered if self.num_classes else None,
             "recognised": found.recognised if self.num_classes else None,
+            "class_divergence": class_divergence(found.class_counts) if some else None,
             "class_counts": found.class_counts if self.num_classes else None,
             "num_classes": self.num_classes or None,
-            "num_samples": len(images),
+            "num_samples": len(features),
             "num_reference": self.num_reference,
-            "features": self.classifier_name,
+            "features": self.features_name,
         }
 
 
-def judge_for(config: Config) -> Judge:
-    """Loads the classifier and the held-out part of the config's data set (of a folder, which has none, all images)."""
+def judge_for(config: Config, *, features: Literal["book", "inception"] = "book") -> Judge:
+    """Loads the classifier and the held-out part of the config's data set (of a folder, which has none, all images).
+
+    Distances are taken in the features of that classifier, or of Inception; classes are always the classifier's.
+    """
 
     def part(split: str) -> Dataset:
         return load(
@@ -53,11 +97,19 @@ def judge_for(config: Config) -> Judge:
             seed=config.seed,
         )
 
+    embed = inception() if features == "inception" else None  # first: what is missing should be said soon
     held_out = part("test")
-    needs_training = held_out.labels is not None and held_out.name != "glyphs"
-    dataset = part("train") if needs_training else held_out
-    classifier, name = classifier_for(dataset, Path(config.data_root) / "classifiers")
     if len(held_out.images) < 2:
         raise InvalidInput(f"the data set {config.data!r} has one image; a distribution needs at least two.")
-    features, _ = measure(classifier, scale(held_out.images))
-    return Judge(classifier, name, moments(features), len(held_out.images), len(held_out.class_names))
+    needs_training = held_out.labels is not None and not is_shipped(held_out.name)
+    dataset = part("train") if needs_training else held_out
+    classifier, name = classifier_for(dataset, Path(config.data_root) / "classifiers")
+    images = scale(held_out.images[_random_order(len(held_out.images))])
+    reference = measure(classifier, images)[0] if embed is None else embed(images)
+    name = name if embed is None else "inception"
+    return Judge(classifier, name, moments(reference), reference, len(held_out.class_names), embed)
+
+
+def _random_order(length: int) -> Tensor:
+    """A permutation, always the same: the images of some data sets are sorted, and comparisons take the first ones."""
+    return torch.randperm(length, generator=torch.Generator().manual_seed(0))

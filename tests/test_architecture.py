@@ -13,7 +13,7 @@ import dcgan_core
 FOLDER = Path(dcgan_core.__file__).parent
 ORDER = (
     *("config", "runtime", "glyphs", "data", "models", "losses", "steps", "unrolled"),
-    *("features", "metrics", "checkpoint", "evaluation", "train", "recorded", "cli"),
+    *("classifiers", "metrics", "neighbours", "features", "checkpoint", "evaluation", "train", "recorded", "cli"),
 )
 LINE_LIMIT = 400
 
@@ -70,8 +70,9 @@ def test_config_needs_the_standard_library_only():
     assert {name.split(".")[0] for name in imported(source("config"))} <= sys.stdlib_module_names
 
 
-def test_metrics_know_neither_images_nor_networks():
-    assert rooms(source("metrics")) == set()
+@pytest.mark.parametrize("room", ["metrics", "neighbours"])
+def test_metrics_know_neither_images_nor_networks(room):
+    assert rooms(source(room)) == set()
 
 
 @pytest.mark.parametrize("room", ORDER)

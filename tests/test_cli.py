@@ -71,6 +71,8 @@ def test_train_sample_resume_and_evaluate_work_one_after_the_other(run, trained,
     assert report["frechet_distance"] > 0
     assert report["classes_covered"] is report["recognised"] is None  # a folder has no labels
     assert report["features"] == "random convolutions"
+    assert report["num_compared"] == 44 and 0 <= report["precision"] <= 1 and 0 <= report["recall"] <= 1
+    assert report["kid_error"] > 0 and 0 <= report["one_nn_accuracy"] <= 1
 
 
 def test_evaluate_counts_the_letters_of_a_run_on_glyphs(run, tmp_path):
@@ -81,6 +83,12 @@ def test_evaluate_counts_the_letters_of_a_run_on_glyphs(run, tmp_path):
     assert report["num_classes"] == 26 and report["num_samples"] == 200 and report["num_reference"] == 10_000
     assert 0 <= report["classes_covered"] <= 26 and 0 <= report["recognised"] <= 1
     assert sum(report["class_counts"]) == round(200 * report["recognised"])
+
+
+def test_inception_that_cannot_be_had_is_one_sentence(run, trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    answer = run("evaluate", trained, "--features", "inception")
+    assert_one_sentence(answer, "torchmetrics and torch-fidelity", "pip install")
 
 
 def test_help_names_every_field_of_the_config(run):

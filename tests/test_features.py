@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import replace
+from types import ModuleType
+from urllib.error import URLError
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from dcgan_core import features, glyphs
+from dcgan_core import classifiers, features, glyphs
+from dcgan_core.classifiers import NUM_FEATURES, Classifier, imperfect, non_classes, train_classifier
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Dataset, scale
 from dcgan_core.features import (
-    NUM_FEATURES,
-    Classifier,
+    SHIPPED,
+    WEIGHTS,
+    StackedClassifier,
     accuracy,
     classifier_for,
-    imperfect,
+    inception,
+    is_shipped,
     letter_classifier,
     measure,
-    non_classes,
-    train_classifier,
+    shipped_classifier,
 )
 from dcgan_core.metrics import RECOGNISED_AT
 
@@ -122,7 +129,7 @@ def part(dataset: Dataset, chosen: slice) -> Dataset:
 
 
 def test_a_classifier_learns_another_data_set(three_letters):
-    classifier = trained(part(three_letters, slice(400)), epochs=20)
+    classifier = trained(part(three_letters, slice(400)), total_images=8_000)
     assert accuracy(classifier, part(three_letters, slice(400, None))) >= 0.9
     assert not classifier.training
 
@@ -131,10 +138,10 @@ def test_training_a_classifier_follows_from_its_seed_and_leaves_the_random_numbe
     few = part(three_letters, slice(200))
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    first = trained(few, epochs=1).state_dict()
+    first = trained(few, total_images=200).state_dict()
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(1)
-    second, other = trained(few, epochs=1).state_dict(), trained(few, epochs=1, seed=1).state_dict()
+    second, other = (trained(few, total_images=200, seed=seed).state_dict() for seed in (0, 1))
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
@@ -150,7 +157,7 @@ def test_a_classifier_is_trained_once_and_kept(three_letters, tmp_path, monkeypa
 
     def quickly(*arguments, **options):
         trainings.append(1)
-        return train_classifier(*arguments, **options, epochs=1, progress=False)
+        return train_classifier(*arguments, **options, total_images=200, progress=False)
 
     monkeypatch.setattr(features, "train_classifier", quickly)
     few = part(three_letters, slice(200))
@@ -186,3 +193,129 @@ def test_images_without_labels_are_measured_by_the_same_random_network_every_tim
     images = scale(letters.images[:50])
     assert torch.equal(measure(first, images)[0], measure(second, images)[0])
     assert measure(first, images)[0].std() > 0
+
+
+@pytest.mark.parametrize("num_images", [150, 400, 40])
+def test_training_shows_a_number_of_images_that_does_not_grow_with_the_data(three_letters, num_images, monkeypatch):
+    shown = []
+    monkeypatch.setattr(classifiers, "imperfect", lambda images: shown.append(len(images)) or images)
+    trained(part(three_letters, slice(num_images)), total_images=600)
+    assert sum(shown) == 600
+
+
+shipped_names = [name for name in SHIPPED if is_shipped(name)]
+
+
+def test_letters_mnist_and_fashion_mnist_ship_with_the_package():
+    assert {"glyphs", "mnist", "fashion-mnist"} <= set(shipped_names)
+    assert not is_shipped("cifar10") and not is_shipped("a/folder")
+
+
+@pytest.mark.parametrize("name", shipped_names)
+def test_a_shipped_classifier_comes_small_and_with_a_report(name):
+    path = WEIGHTS / f"{SHIPPED[name]}.safetensors"
+    report = json.loads(path.with_suffix(".json").read_text())
+    classifier = shipped_classifier(name)
+    assert path.stat().st_size < 200_000
+    assert report["num_parameters"] == sum(parameter.numel() for parameter in classifier.parameters())
+    assert report["command"] == f"python -m dcgan_core.features {SHIPPED[name]}"
+    assert report["accuracy_on_held_out_images"] >= {"fashion-mnist": 0.88}.get(name, 0.99)
+    assert report["num_held_out_images"] == 10_000
+
+
+@pytest.mark.parametrize("name", shipped_names)
+def test_a_shipped_classifier_is_used_and_none_is_trained(name, letters, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "train_classifier", None)
+    classifier, called = classifier_for(replace(letters, name=name), tmp_path)
+    assert torch.equal(classifier.head.weight, shipped_classifier(name).head.weight)
+    assert called == ("letter classifier" if name == "glyphs" else f"{name} classifier")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stacked_images_are_judged_channel_by_channel():
+    torch.manual_seed(0)
+    stacked = StackedClassifier(Classifier(channels=1, num_classes=10).eval())
+    images = torch.rand(7, 3, 32, 32) * 2 - 1
+    found, probabilities = measure(stacked, images)
+    singles = [measure(stacked.single, images[:, channel : channel + 1]) for channel in range(3)]
+    torch.testing.assert_close(found, torch.cat([single[0] for single in singles], dim=1))
+    a, b, c = (single[1] for single in singles)
+    for digits in ((0, 0, 0), (9, 9, 9), (1, 2, 3), (7, 0, 4)):
+        product = a[:, digits[0]] * b[:, digits[1]] * c[:, digits[2]]
+        torch.testing.assert_close(probabilities[:, digits[0] * 100 + digits[1] * 10 + digits[2]], product)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(7))
+    assert stacked.num_classes == 1000
+
+
+def test_stacked_mnist_is_judged_by_the_mnist_classifier(letters, tmp_path):
+    stacked = replace(letters, name="stacked-mnist", images=letters.images[:20].expand(-1, 3, -1, -1))
+    classifier, name = classifier_for(stacked, tmp_path)
+    assert name == "stacked-mnist classifier" and is_shipped("stacked-mnist")
+    _, probabilities = measure(classifier, scale(stacked.images))
+    _, single = measure(shipped_classifier("mnist"), scale(stacked.images[:, :1]))
+    assert torch.equal(probabilities.argmax(1), single.argmax(1) * 111)
+
+
+@pytest.fixture
+def stub_inception(monkeypatch):
+    """Puts a constructor in the place of torchmetrics' Inception."""
+
+    def put(constructor: object) -> None:
+        module = ModuleType("torchmetrics.image.fid")
+        module.NoTrainInceptionV3 = constructor  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "torchmetrics", ModuleType("torchmetrics"))
+        monkeypatch.setitem(sys.modules, "torchmetrics.image", ModuleType("torchmetrics.image"))
+        monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", module)
+
+    return put
+
+
+def raising(error: Exception):
+    def constructor(*_: object, **__: object) -> nn.Module:
+        raise error
+
+    return constructor
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (URLError("no route to host"), "check the network"),
+        (RuntimeError("invalid hash value"), "check the network"),
+        (ModuleNotFoundError("requires that `Torch-fidelity` is installed."), "pip install 'dcgan-core[metrics]'"),
+    ],
+)
+def test_inception_that_cannot_be_had_is_one_sentence(stub_inception, error, advice):
+    stub_inception(raising(error))
+    with pytest.raises(InvalidInput, match="inception") as caught:
+        inception()
+    assert advice in str(caught.value) and str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def test_inception_without_torchmetrics_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    with pytest.raises(InvalidInput, match="pip install 'dcgan-core\\[metrics\\]'"):
+        inception()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_inception_is_shown_bytes_in_colour(stub_inception, channels):
+    asked, seen = [], []
+
+    class Stub(nn.Module):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__()
+            asked.append(arguments)
+
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(images)
+            return images.float().mean((2, 3))
+
+    stub_inception(Stub)
+    images = torch.linspace(-1, 1, 120)[:, None, None, None].expand(-1, channels, 8, 8)
+    found = inception()(images)
+    assert asked == [("inception-v3-compat", ["2048"])]
+    shown = torch.cat(seen).cpu()
+    assert shown.dtype == torch.uint8 and shown.shape == (120, 3, 8, 8)
+    assert (shown.min(), shown.max()) == (0, 255)
+    assert found.shape == (120, 3) and found.device.type == "cpu"

@@ -1,0 +1,128 @@
+"""Reports: real images score as real ones, worse ones worse, and every number says how many images it is of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dcgan_core import evaluation, glyphs
+from dcgan_core.classifiers import non_classes
+from dcgan_core.config import Config, InvalidInput
+from dcgan_core.data import scale
+from dcgan_core.evaluation import Judge, judge_for
+
+LIGHT = {
+    *("frechet_distance", "classes_covered", "recognised", "class_divergence", "class_counts", "num_classes"),
+    *("num_samples", "num_reference", "features"),
+}
+HEAVY = {"kid", "kid_error", "precision", "recall", "one_nn_accuracy", "num_compared"}
+
+
+def letters(num_images: int, seed: int = 5) -> Tensor:
+    return scale(torch.from_numpy(glyphs.render(num_images, seed=seed).images))
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(evaluation.load.__globals__["NUM_GLYPHS"], "test", 600)  # as in the book, but sooner
+        return judge_for(Config())
+
+
+@pytest.fixture(scope="module")
+def real_report(judge) -> dict:
+    return judge.full_report(letters(600))
+
+
+def test_full_report_is_the_light_one_and_more(judge, real_report):
+    light = judge.report(letters(600))
+    assert set(light) == LIGHT and set(real_report) == LIGHT | HEAVY
+    assert light.items() <= real_report.items()
+    json.dumps(real_report, allow_nan=False)
+
+
+def test_fresh_real_images_score_as_real_ones(real_report):
+    assert abs(real_report["kid"]) < 5 * real_report["kid_error"]
+    assert real_report["precision"] > 0.85 and real_report["recall"] > 0.85
+    assert 0.4 < real_report["one_nn_accuracy"] < 0.6
+    assert real_report["classes_covered"] == 26 and real_report["recognised"] > 0.95
+    assert real_report["class_divergence"] < 0.1
+    assert (real_report["num_samples"], real_report["num_reference"], real_report["num_compared"]) == (600, 600, 600)
+
+
+def test_what_is_no_letter_scores_worse_in_every_number(judge, real_report):
+    torch.manual_seed(0)
+    report = judge.full_report(non_classes(letters(600)))
+    for worse_when_high in ("frechet_distance", "kid", "one_nn_accuracy", "class_divergence"):
+        assert report[worse_when_high] > real_report[worse_when_high], worse_when_high
+    for worse_when_low in ("precision", "recall", "recognised"):
+        assert report[worse_when_low] < real_report[worse_when_low], worse_when_low
+    assert report["kid"] > 10 * report["kid_error"]
+
+
+def test_a_generator_that_makes_one_letter_only_keeps_precision_and_loses_recall(judge, real_report):
+    made = glyphs.render(2_600, seed=5)
+    report = judge.full_report(scale(torch.from_numpy(made.images[made.letter == 7])))
+    assert report["classes_covered"] <= 3 and report["class_divergence"] > 3
+    assert report["precision"] > 0.7 and report["recall"] < 0.2
+    assert report["one_nn_accuracy"] > 0.6
+
+
+def test_sets_are_compared_at_equal_sizes(judge):
+    report = judge.full_report(letters(50))
+    assert (report["num_samples"], report["num_reference"], report["num_compared"]) == (50, 600, 50)
+    assert judge.full_report(letters(700))["num_compared"] == 600
+
+
+@pytest.mark.parametrize("num_images", [2, 3, 4, 5, 19])
+def test_few_images_have_a_report_too(judge, num_images):
+    report = judge.full_report(letters(num_images))
+    json.dumps(report, allow_nan=False)
+    assert (report["kid"] is None) == (num_images < 4)
+    assert (report["precision"] is None) == (num_images < 4)
+
+
+def test_nothing_recognised_has_no_class_divergence(judge):
+    report = judge.report(-torch.ones(10, 1, 32, 32))
+    assert (report["recognised"], report["classes_covered"], report["class_divergence"]) == (0, 0, None)
+
+
+def test_the_reference_is_shuffled_always_the_same_way(judge):
+    """The images of a folder come sorted by name, and MNIST's harder half comes last."""
+    order = evaluation._random_order(1000)
+    assert torch.equal(order, evaluation._random_order(1000))
+    assert torch.equal(order.sort().values, torch.arange(1000)) and not torch.equal(order, torch.arange(1000))
+
+
+def test_other_features_replace_the_distances_but_not_the_classes(judge):
+    def brightness(images: Tensor) -> Tensor:
+        return images.mean((2, 3))
+
+    reference = brightness(letters(600, seed=9))
+    other = replace(
+        judge, embed=brightness, reference=evaluation.moments(reference), reference_features=reference
+    ).full_report(letters(300))
+    usual = judge.full_report(letters(300))
+    assert other["frechet_distance"] != usual["frechet_distance"] and other["kid"] != usual["kid"]
+    assert other["class_counts"] == usual["class_counts"]
+
+
+def test_inception_is_asked_for_before_anything_slow_is_done(monkeypatch):
+    def missing() -> None:
+        raise InvalidInput("not there.")
+
+    monkeypatch.setattr(evaluation, "inception", missing)
+    monkeypatch.setattr(evaluation, "load", None)
+    with pytest.raises(InvalidInput, match="not there"):
+        judge_for(Config(), features="inception")
+
+
+def test_inception_features_are_used_where_they_can_be_had(monkeypatch, tiny_folder):
+    monkeypatch.setattr(evaluation, "inception", lambda: lambda images: images.flatten(1)[:, :4])
+    judge = judge_for(Config(data=str(tiny_folder), image_size=16), features="inception")
+    assert judge.reference_features.shape == (44, 4)
+    assert judge.report(torch.rand(20, 1, 16, 16))["features"] == "inception"
