@@ -64,9 +64,9 @@ def render(
 ) -> Glyphs:
     """Draws `num_images` of the characters; character and font are uniform, pose is uniform within the limits above.
 
-    `characters` is LETTERS or DIGITS. The pixels are uint8 in (N, C, S, S). Grey ones are white on black; colour ones have a random bright ink on a
-    random dark paper. The same arguments give the same pixels (with the same Pillow); the two splits, and two seeds,
-    share no random number.
+    `characters` is LETTERS or DIGITS. The pixels are uint8 in (N, C, S, S). Grey characters are white on black; colour
+    ones have a random bright ink on a random dark paper. The same arguments give the same pixels (with the same
+    Pillow); the two splits, and two seeds, share no random number.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     letter = rng.integers(len(characters), size=num_images)
