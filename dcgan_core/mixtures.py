@@ -147,7 +147,7 @@ def _perceptron(sizes: list[int], activation: Activation, rng: torch.Generator |
     """
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
-        linear = nn.Linear(inputs, outputs)
+        linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # draws no number of its own
         bound = 1 / math.sqrt(inputs)
         for parameter in (linear.weight, linear.bias):
             nn.init.uniform_(parameter, -bound, bound, generator=rng)
