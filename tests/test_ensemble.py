@@ -235,3 +235,12 @@ def test_on_the_gpu_every_seed_draws_what_it_draws_on_the_cpu():
         train(replace(TINY, total_steps=2), SEEDS, device=device, dtype=DOUBLE) for device in ("cpu", "cuda")
     )
     torch.testing.assert_close(here.samples, there.samples)
+
+
+def test_a_penalty_with_its_mix_given_is_the_one_that_draws_it():
+    critic = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1), torch.nn.Flatten(0))
+    real, fake = torch.randn(6, 3), torch.randn(6, 3)
+    drawn = gradient_penalty(critic, real, fake, rng=torch.Generator().manual_seed(4))
+    mix = torch.rand(6, 1, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(gradient_penalty(critic, real, fake, mix=mix), drawn)
+    assert not torch.equal(gradient_penalty(critic, real, fake, mix=1 - mix), drawn)
