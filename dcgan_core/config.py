@@ -28,7 +28,7 @@ class Config:
     """Everything that decides the outcome of a training run, except the machine it runs on."""
 
     data: str = "glyphs"
-    """Data set: glyphs, mnist, fashion-mnist, cifar10, or the path of a folder of images."""
+    """Data set: a folder, or glyphs, digits, stacked-digits, mnist, fashion-mnist, stacked-mnist or cifar10."""
 
     data_root: str = "data"
     """Folder that downloaded data sets are kept in."""

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -14,8 +15,9 @@ from torch import Tensor
 from dcgan_core import glyphs
 from dcgan_core.config import InvalidInput
 
-NAMES = ("glyphs", "mnist", "fashion-mnist", "cifar10")
+NAMES = ("glyphs", "digits", "stacked-digits", "mnist", "fashion-mnist", "stacked-mnist", "cifar10")
 NUM_GLYPHS = {"train": 20_000, "test": 10_000}
+NUM_STACKED = {"train": 50_000, "test": 10_000}
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
@@ -47,10 +49,24 @@ def load(
     `split` is "train" or "test"; a folder has only one part. Raises `InvalidInput` with one sentence for an unknown
     name, a folder without usable images, or a download that fails.
     """
-    if name == "glyphs":
-        letters = glyphs.render(NUM_GLYPHS[split], image_size=image_size, channels=channels, seed=seed, split=split)
-        labels = torch.from_numpy(letters.letter)
-        return Dataset(name, torch.from_numpy(letters.images), labels, tuple(glyphs.LETTERS))
+    if name in ("glyphs", "digits"):
+        characters = glyphs.LETTERS if name == "glyphs" else glyphs.DIGITS
+        drawn = glyphs.render(
+            *(NUM_GLYPHS[split],),
+            image_size=image_size,
+            channels=channels,
+            seed=seed,
+            split=split,
+            characters=characters,
+        )
+        return Dataset(name, torch.from_numpy(drawn.images), torch.from_numpy(drawn.letter), tuple(characters))
+    if name.startswith("stacked-") and name in NAMES:
+        if channels != 3:
+            raise InvalidInput(
+                f"channels is {channels}, but must be 3 for {name}: each image is three digits, one in each channel."
+            )
+        single = name.removeprefix("stacked-")
+        return _stacked(name, load(single, image_size=image_size, root=root, split=split, seed=seed), split, seed)
     if name in NAMES:
         return _load_torchvision(name, image_size, channels, Path(root), split)
     if Path(name).is_dir():
@@ -69,6 +85,25 @@ def scale(images: Tensor) -> Tensor:
 def unscale(images: Tensor) -> Tensor:
     """Maps -1 to 1 onto uint8 pixels 0 to 255: the inverse of `scale`, exactly, with clamping."""
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def stacked_digits(labels: Tensor) -> Tensor:
+    """The digits in the three channels, (N, 3), of the labels (N,) of a stacked data set: 472 is 4, 7, 2."""
+    return torch.stack([labels // 100, labels // 10 % 10, labels % 10], dim=1)
+
+
+def _stacked(name: str, single: Dataset, split: str, seed: int) -> Dataset:
+    """Three random grey digits as the three channels of one image: 1,000 classes, the label is 100a + 10b + c.
+
+    The three are drawn independently, so classes are as frequent as the digits of `single` make them. Source: Metz et
+    al. 2017 (arXiv:1611.02163), and "stacked MNIST" in Srivastava et al. 2017 (arXiv:1705.07761).
+    """
+    assert single.labels is not None
+    rng = np.random.default_rng([seed, glyphs.SPLITS.index(split), 3])
+    chosen = torch.from_numpy(rng.integers(len(single.images), size=(NUM_STACKED[split], 3)))
+    images = single.images[:, 0][chosen]  # (N, 3, S, S)
+    labels = single.labels[chosen] @ torch.tensor([100, 10, 1])  # (N,)
+    return Dataset(name, images, labels, tuple(f"{number:03}" for number in range(1000)))
 
 
 class Batches:

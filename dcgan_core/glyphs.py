@@ -1,4 +1,4 @@
-"""The embedded data set: capital letters rendered from the fonts that matplotlib ships.
+"""The embedded data set: capital letters, or digits, rendered from the fonts that matplotlib ships.
 
 26 known modes (the letters) and known style factors (font, weight, slant), no download and no licence question.
 The labels are never shown to the GAN: they are kept aside for measuring.
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 LETTERS = string.ascii_uppercase
+DIGITS = string.digits
 WEIGHTS = ("regular", "bold")
 SLANTS = ("upright", "slanted")
 SPLITS = ("train", "test")
@@ -43,24 +44,32 @@ SUPERSAMPLING = 2  # letters are drawn at twice the size and averaged down
 
 @dataclass(frozen=True)
 class Glyphs:
-    """Rendered letters and the factors they were drawn from; index i of every array is the same letter."""
+    """Rendered characters and the factors they were drawn from; index i of every array is the same character."""
 
     images: np.ndarray  # uint8 (N, C, S, S), 0 paper to 255 ink when grey
-    letter: np.ndarray  # int64 (N,), 0 for A to 25 for Z
+    letter: np.ndarray  # int64 (N,), index into the characters: 0 for A to 25 for Z, or 0 to 9 for the digits
     font: np.ndarray  # int64 (N,), index into FONTS
     weight: np.ndarray  # int64 (N,), index into WEIGHTS
     slant: np.ndarray  # int64 (N,), index into SLANTS
 
 
-def render(num_images: int, *, image_size: int = 32, channels: int = 1, seed: int = 0, split: str = "train") -> Glyphs:
-    """Draws `num_images` letters; letter and font are uniform, pose is uniform within the limits above.
+def render(
+    num_images: int,
+    *,
+    image_size: int = 32,
+    channels: int = 1,
+    seed: int = 0,
+    split: str = "train",
+    characters: str = LETTERS,
+) -> Glyphs:
+    """Draws `num_images` of the characters; character and font are uniform, pose is uniform within the limits above.
 
-    The pixels are uint8 in (N, C, S, S). Grey letters are white on black; colour ones have a random bright ink on a
-    random dark paper. The same arguments give the same pixels (with the same Pillow); the two splits, and two seeds,
-    share no random number.
+    `characters` is LETTERS or DIGITS. The pixels are uint8 in (N, C, S, S). Grey characters are white on black; colour
+    ones have a random bright ink on a random dark paper. The same arguments give the same pixels (with the same
+    Pillow); the two splits, and two seeds, share no random number.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split)])
-    letter = rng.integers(len(LETTERS), size=num_images)
+    letter = rng.integers(len(characters), size=num_images)
     font = rng.integers(len(FONTS), size=num_images)
     angle = np.deg2rad(rng.uniform(-MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES, num_images))
     scale = rng.uniform(*SCALE_RANGE, num_images)
@@ -70,7 +79,7 @@ def render(num_images: int, *, image_size: int = 32, channels: int = 1, seed: in
     masks = np.empty((num_images, image_size, image_size), np.uint8)
     for i in range(num_images):
         pose = _inverse_affine(angle[i], scale[i], shear[i], shift[i], image_size * SUPERSAMPLING)
-        master = _master(letter[i], font[i], image_size * SUPERSAMPLING)
+        master = _master(characters[letter[i]], font[i], image_size * SUPERSAMPLING)
         posed = master.transform(master.size, Image.Transform.AFFINE, pose, Image.Resampling.BILINEAR)
         masks[i] = np.asarray(posed.reduce(SUPERSAMPLING))
 
@@ -80,16 +89,16 @@ def render(num_images: int, *, image_size: int = 32, channels: int = 1, seed: in
 
 
 @cache
-def _master(letter: int, font: int, size: int) -> Image.Image:
-    """One letter in one font, upright, centred on its ink, drawn at `size` pixels."""
+def _master(character: str, font: int, size: int) -> Image.Image:
+    """One character in one font, upright, centred on its ink, drawn at `size` pixels."""
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", FONTS[font][0] + ".ttf")
     trial = ImageFont.truetype(path, size)
     left, top, right, bottom = trial.getbbox("H")
     typeface = ImageFont.truetype(path, size * size * CAPITAL_HEIGHT / (bottom - top))
-    left, top, right, bottom = typeface.getbbox(LETTERS[letter])
+    left, top, right, bottom = typeface.getbbox(character)
     image = Image.new("L", (size, size))
     origin = ((size - left - right) / 2, (size - top - bottom) / 2)
-    ImageDraw.Draw(image).text(origin, LETTERS[letter], fill=255, font=typeface)
+    ImageDraw.Draw(image).text(origin, character, fill=255, font=typeface)
     return image
 
 

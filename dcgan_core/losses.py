@@ -80,7 +80,12 @@ def least_squares_generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def gradient_penalty(
-    critic: nn.Module | Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, rng: torch.Generator | None = None
+    critic: nn.Module | Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    *,
+    rng: torch.Generator | None = None,
+    mix: Tensor | None = None,
 ) -> Tensor:
     """Mean of (slope - 1)^2 of the critic, at one uniformly random point between each real image and its fake one.
 
@@ -88,6 +93,7 @@ def gradient_penalty(
     whole sample; slopes below 1 cost as much as slopes above. The square root in it has an infinite derivative at 0,
     so a slope of 0 counts as a tiny one, and pulls the critic nowhere instead of to NaN. The result carries a graph
     through the gradient (second order) to the critic's weights; multiply it by the weight lambda (10 in the paper).
+    `mix` (B, 1, ...) gives the points between by hand instead of drawing them: 0 is the fake image, 1 the real one.
 
     Raises `InvalidInput` for a critic with batch normalisation that uses the batch: the gradient at one sample would
     then depend on all others. Source: Gulrajani et al. 2017 (arXiv:1704.00028), equation 3, algorithm 1 and section 4.
@@ -99,7 +105,8 @@ def gradient_penalty(
             "the gradient penalty is defined at each sample alone, but this critic has batch normalisation, which ties "
             "the samples of a batch together: build it with norm='layer' or norm='none'."
         )
-    mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype, generator=rng)
+    if mix is None:
+        mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype, generator=rng)
     between = torch.lerp(fake.detach(), real, mix).requires_grad_()  # (B, ...), 0 is fake, 1 is real
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     slope = gradient.flatten(1).square().sum(dim=1).clamp(min=1e-12).sqrt()  # (B,)

@@ -39,12 +39,12 @@ def update_discriminator(
 
     `real` and `fake` are (B, C, S, S) in [-1, 1]. `fake` is detached here, so nothing flows into the generator. The
     two batches pass separately, so that batch normalisation never mixes their statistics. `penalty`, of (discriminator,
-    real, fake), is added to what is minimised but not to what is returned; it is computed in float32.
+    real, fake), is added to what is minimised but not to what is returned; it is computed in the precision of `real`.
     """
     fake = fake.detach()
     with autocast:
         loss = loss_function(discriminator(real), discriminator(fake))
-    total = loss if penalty is None else loss + penalty(discriminator, real, fake.float())
+    total = loss if penalty is None else loss + penalty(discriminator, real, fake.to(real.dtype))
     descend(total, optimizer)
     return loss.detach()
 

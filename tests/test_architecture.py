@@ -12,7 +12,7 @@ import dcgan_core
 
 FOLDER = Path(dcgan_core.__file__).parent
 ORDER = (
-    *("config", "runtime", "glyphs", "data", "models", "losses", "steps", "unrolled"),
+    *("config", "runtime", "glyphs", "mixtures", "data", "models", "losses", "steps", "unrolled", "ensemble"),
     *("classifiers", "metrics", "neighbours", "features", "checkpoint", "evaluation", "train", "recorded", "cli"),
 )
 LINE_LIMIT = 400

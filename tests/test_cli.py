@@ -15,6 +15,7 @@ from PIL import Image
 
 from dcgan_core.cli import main
 from dcgan_core.config import Config
+from dcgan_core.data import NAMES
 from dcgan_core.train import CHECKPOINT
 
 QUICK = (
@@ -107,7 +108,7 @@ def test_help_of_each_command_has_an_example(run, command):
 
 def test_unknown_data_set(run, tmp_path):
     answer = run("train", "--data", "glyhps", "--out", tmp_path / "run")
-    assert_one_sentence(answer, "'glyhps'", "glyphs, mnist, fashion-mnist, cifar10", "check the spelling")
+    assert_one_sentence(answer, "'glyhps'", ", ".join(NAMES), "check the spelling")
     assert not (tmp_path / "run").exists()
 
 

@@ -7,6 +7,7 @@ import pickle
 import struct
 import urllib.error
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import NAMES, Batches, load, load_folder, scale, unscale
+from dcgan_core.data import NAMES, Batches, load, load_folder, scale, stacked_digits, unscale
 
 EVERY_VALUE = torch.arange(256, dtype=torch.uint8)
 
@@ -139,6 +140,61 @@ def test_glyphs_carry_their_labels(monkeypatch):
     assert train.labels is not None and train.labels.shape == (60,) and len(train.class_names) == 26
     assert not torch.equal(train.images[:30], test.images)
     assert not torch.equal(train.images, load("glyphs", image_size=16, channels=3, seed=1).images)
+
+
+@pytest.fixture
+def few_digits(monkeypatch):
+    """Data sets so small that drawing them takes no time."""
+    monkeypatch.setattr("dcgan_core.data.NUM_GLYPHS", {"train": 60, "test": 30})
+    monkeypatch.setattr("dcgan_core.data.NUM_STACKED", {"train": 2_000, "test": 40})
+
+
+def test_digits_carry_their_ten_labels(few_digits):
+    train, test = (load("digits", image_size=16, split=split) for split in ("train", "test"))
+    assert train.images.shape == (60, 1, 16, 16) and test.images.shape == (30, 1, 16, 16)
+    assert train.class_names == tuple("0123456789") and set(train.labels.tolist()) == set(range(10))
+    assert not torch.equal(train.images[:30], test.images)
+
+
+def assert_channels_are_the_digits_of_the_label(stacked, single) -> None:
+    """Every channel is one of the single digits, and its place in the label says which."""
+    known = {image.numpy().tobytes(): label for image, label in zip(single.images, single.labels.tolist(), strict=True)}
+    for image, digits in zip(stacked.images, stacked_digits(stacked.labels).tolist(), strict=True):
+        assert [known[channel[None].numpy().tobytes()] for channel in image] == digits
+
+
+def test_stacked_digits_show_three_digits_and_the_label_says_which(few_digits):
+    for split in ("train", "test"):
+        stacked = load("stacked-digits", image_size=16, channels=3, split=split)
+        assert stacked.images.shape == (2_000 if split == "train" else 40, 3, 16, 16)
+        assert_channels_are_the_digits_of_the_label(stacked, load("digits", image_size=16, split=split))
+
+
+def test_mutant_with_the_channels_in_another_order_is_caught(few_digits):
+    stacked = load("stacked-digits", image_size=16, channels=3, split="test")
+    turned = replace(stacked, images=stacked.images.flip(1))
+    with pytest.raises(AssertionError):
+        assert_channels_are_the_digits_of_the_label(turned, load("digits", image_size=16, split="test"))
+
+
+def test_stacked_digits_have_a_thousand_classes_named_by_their_digits(few_digits):
+    stacked = load("stacked-digits", image_size=16, channels=3)
+    assert len(stacked.class_names) == 1000 and stacked.class_names[472] == "472"
+    assert stacked_digits(torch.tensor([472, 5, 999])).tolist() == [[4, 7, 2], [0, 0, 5], [9, 9, 9]]
+    assert len(set(stacked.labels.tolist())) > 600  # of 2,000 draws from about 1,000; 865 in the mean were they uniform
+
+
+def test_stacked_digits_depend_on_the_seed_alone(few_digits):
+    first, again, other = (load("stacked-digits", image_size=16, channels=3, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
+    assert not torch.equal(first.labels, other.labels)
+
+
+@pytest.mark.parametrize("name", ["stacked-digits", "stacked-mnist"])
+def test_stacked_images_have_three_channels_and_nothing_else(name):
+    with pytest.raises(InvalidInput, match=f"channels is 1, but must be 3 for {name}") as caught:
+        load(name)
+    assert_one_sentence(caught.value)
 
 
 # Folders
@@ -345,6 +401,14 @@ def test_mnist_files_that_are_there_need_no_network(tmp_path, name, kind):
         assert dataset.labels.tolist() == [0, 1, 2, 3, 4] and len(dataset.class_names) == 10
         assert dataset.images[0].unique().tolist() == [255]
     assert load(name, image_size=32, channels=3, root=tmp_path).images.shape == (5, 3, 32, 32)
+
+
+def test_stacked_mnist_is_made_of_the_mnist_that_is_there(tmp_path, few_digits):
+    write_mnist(tmp_path / "mnist" / "MNIST" / "raw")
+    for split in ("train", "test"):
+        stacked = load("stacked-mnist", image_size=32, channels=3, root=tmp_path, split=split)
+        assert stacked.name == "stacked-mnist"
+        assert_channels_are_the_digits_of_the_label(stacked, load("mnist", image_size=32, root=tmp_path, split=split))
 
 
 def write_cifar10(folder: Path) -> np.ndarray:

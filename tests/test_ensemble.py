@@ -1,0 +1,246 @@
+"""Many seeds as one batch: the same numbers as one seed after the other with ordinary networks."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+
+from dcgan_core import ensemble
+from dcgan_core.config import InvalidInput
+from dcgan_core.ensemble import MIXTURES, PointConfig, advance, build, stack, start, train
+from dcgan_core.losses import GAMES, gradient_penalty
+from dcgan_core.mixtures import PointDiscriminator, PointGenerator, mode_statistics
+from dcgan_core.steps import clip_weights, update_discriminator, update_generator
+
+TINY = PointConfig(
+    latent_size=3,
+    generator_width=8,
+    discriminator_width=8,
+    batch_size=16,
+    total_steps=7,
+    snapshot_every_steps=3,
+    snapshot_samples=50,
+    discriminator_learning_rate=3e-3,
+)
+SEEDS = (3, 0, 8)
+DOUBLE = torch.float64
+
+
+def one_seed(config: PointConfig, seed: int) -> tuple[Tensor, Tensor]:
+    """Samples (T, N, 2) and losses (2, total_steps) of ordinary networks and optimizers, one seed alone."""
+    rng = torch.Generator().manual_seed(seed)
+    generator, discriminator = (network.double() for network in build(config, rng))
+    draw = partial(torch.randn, generator=rng, dtype=DOUBLE)
+    mixture, game = MIXTURES[config.mixture](), GAMES[config.loss]
+
+    def adam(network: torch.nn.Module, rate: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), rate, (config.beta1, config.beta2), fused=False, foreach=False)
+
+    generator_optimizer = adam(generator, config.generator_learning_rate)
+    discriminator_optimizer = adam(discriminator, config.discriminator_learning_rate)
+
+    def penalty(critic, real, fake):
+        return config.penalty_weight * gradient_penalty(critic, real, fake, rng=rng)
+
+    watched = draw(config.snapshot_samples, config.latent_size)
+    samples, losses = [generator(watched).detach()], []
+    for step in range(1, config.total_steps + 1):
+        for _ in range(config.discriminator_steps):
+            real = mixture.sample(config.batch_size, rng=rng, dtype=DOUBLE)
+            fake = generator(draw(config.batch_size, config.latent_size))
+            discriminator_loss = update_discriminator(
+                *(discriminator, discriminator_optimizer, game.discriminator, real, fake),
+                penalty=penalty if config.loss == "wasserstein-penalty" else None,
+            )
+            if config.loss == "wasserstein-clipping":
+                clip_weights(discriminator, config.clip_limit)
+        generator_loss = update_generator(discriminator, generator_optimizer, game.generator, fake)
+        losses.append(torch.stack([discriminator_loss, generator_loss]))
+        if step % config.snapshot_every_steps == 0 or step == config.total_steps:
+            samples.append(generator(watched).detach())
+    return torch.stack(samples), torch.stack(losses, dim=1)
+
+
+def assert_same_as_one_after_the_other(config: PointConfig, train: Callable[..., ensemble.History] = train) -> None:
+    together = train(config, SEEDS, dtype=DOUBLE)
+    for position, seed in enumerate(SEEDS):
+        samples, losses = one_seed(config, seed)
+        for found, expected in ((together.samples[:, position], samples), (together.losses[..., position], losses)):
+            assert found.shape == expected.shape
+            assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9), (seed, (found - expected).abs().max())
+
+
+@pytest.mark.parametrize("loss", GAMES)
+def test_many_seeds_together_are_the_same_as_one_after_the_other(loss):
+    assert_same_as_one_after_the_other(replace(TINY, loss=loss, discriminator_steps=2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mixture": "grid"},
+        {"activation": "tanh", "generator_depth": 1, "discriminator_depth": 3},
+        {"beta1": 0.9, "beta2": 0.9, "discriminator_steps": 3},
+    ],
+)
+def test_every_option_means_the_same_together_as_alone(changes):
+    assert_same_as_one_after_the_other(replace(TINY, **changes))
+
+
+def averaging(*arguments, **options):
+    """The mean over the seeds instead of the sum: each seed's gradient is divided by their number."""
+    return train_with("vmap", lambda loss: lambda *logits: vmap(loss)(*logits) / len(SEEDS), *arguments, **options)
+
+
+def sharing_random_numbers(config, seeds, **options):
+    return train(config, [seeds[0]] * len(seeds), **options)
+
+
+def not_clipping(*arguments, **options):
+    return train_with("clip_weights", lambda *_: None, *arguments, **options)
+
+
+def punishing_at_one_place_for_all(*arguments, **options):
+    def penalty(critic, real, fake, mix):
+        return gradient_penalty(critic, real, fake, mix=mix[:1].expand_as(mix))
+
+    return train_with("gradient_penalty", penalty, *arguments, **options)
+
+
+def punishing_the_mean_over_the_seeds(*arguments, **options):
+    def penalty(critic, real, fake, mix):
+        return gradient_penalty(critic, real, fake, mix=mix) / len(SEEDS)
+
+    return train_with("gradient_penalty", penalty, *arguments, **options)
+
+
+def train_with(name, mutant, *arguments, **options):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ensemble, name, mutant)
+        return train(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("loss", "mutant"),
+    [
+        ("non-saturating", averaging),
+        ("non-saturating", sharing_random_numbers),
+        ("wasserstein-clipping", not_clipping),
+        ("wasserstein-penalty", punishing_at_one_place_for_all),
+        ("wasserstein-penalty", punishing_the_mean_over_the_seeds),
+    ],
+)
+def test_mutants_that_mix_up_the_seeds_are_caught(loss, mutant):
+    with pytest.raises(AssertionError):
+        assert_same_as_one_after_the_other(replace(TINY, loss=loss), train=mutant)
+
+
+def test_a_seed_does_not_depend_on_which_others_it_shares_the_batch_with():
+    together, alone = train(TINY, (5, 6, 7), dtype=DOUBLE), train(TINY, (6,), dtype=DOUBLE)
+    torch.testing.assert_close(together.samples[:, 1:2], alone.samples)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_stack_is_vmap_over_its_networks(activation):
+    networks = [PointGenerator(latent_size=3, width=8, activation=activation) for _ in range(4)]
+    parameters, buffers = stack_module_state(networks)
+    latents = torch.randn(4, 10, 3)
+
+    def one(parameters, buffers, latents):
+        return functional_call(networks[0], (parameters, buffers), (latents,))
+
+    torch.testing.assert_close(stack(networks)(latents), vmap(one)(parameters, buffers, latents))
+
+
+def test_a_stack_owns_its_weights():
+    networks = [PointDiscriminator(width=4) for _ in range(2)]
+    before = [parameter.clone() for network in networks for parameter in network.parameters()]
+    with torch.no_grad():
+        for parameter in stack(networks).parameters():
+            parameter.add_(1)
+    after = [parameter for network in networks for parameter in network.parameters()]
+    assert all(map(torch.equal, before, after))
+
+
+def test_a_seed_that_diverges_disturbs_no_other():
+    state, healthy = start(TINY, (1, 2)), start(TINY, (2,))
+    with torch.no_grad():
+        next(state.generator.parameters())[0] = torch.nan
+    for _ in range(3):
+        advance(state)
+        advance(healthy)
+    sick, well = ensemble.sample(state, state.draw_latents(20))
+    assert sick.isnan().all()
+    torch.testing.assert_close(well, ensemble.sample(healthy, healthy.draw_latents(20))[0])
+
+
+def test_snapshots_show_the_same_latents_at_the_stated_steps():
+    history = train(TINY, SEEDS)
+    assert history.steps.tolist() == [0, 3, 6, 7]
+    assert history.samples.shape == (4, 3, 50, 2) and history.losses.shape == (2, 7, 3)
+    expected = mode_statistics(MIXTURES["ring"](), history.samples)
+    assert torch.equal(history.statistics.counts, expected.counts) and history.statistics.covered.shape == (4, 3)
+    halted = train(replace(TINY, generator_learning_rate=1e-12), SEEDS)
+    torch.testing.assert_close(halted.samples[0], halted.samples[-1])
+
+
+def test_training_leaves_the_global_random_numbers_alone():
+    before = torch.get_rng_state()
+    train(TINY, SEEDS)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_progress_is_shown_when_asked_for(capsys):
+    train(TINY, (0,), progress=True)
+    assert "7/7" in capsys.readouterr().err
+
+
+def test_every_field_has_a_default_and_a_help_text():
+    lines = inspect.getsource(PointConfig).splitlines()
+    for field in dataclasses.fields(PointConfig):
+        (number,) = (i for i, line in enumerate(lines) if line.startswith(f"    {field.name}: "))
+        assert lines[number + 1].strip().startswith('"""') and lines[number + 1].endswith('."""'), field.name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("mixture", "spiral", "one of ring, grid"),
+        ("activation", "elu", "one of relu, tanh"),
+        ("loss", "hinges", "one of non-saturating, "),
+        ("batch_size", 0, "1 or more"),
+        ("discriminator_steps", 0, "1 or more"),
+        ("clip_limit", 0.0, "more than 0"),
+        ("generator_learning_rate", 1.0, "between 0 and 1"),
+        ("beta1", 1.0, "at least 0 and less than 1"),
+    ],
+)
+def test_a_wrong_value_is_named_in_one_sentence(name, value, allowed):
+    with pytest.raises(InvalidInput, match=f"^{name} is {value!r}, but must be {allowed}") as caught:
+        PointConfig(**{name: value})
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.gpu
+def test_on_the_gpu_every_seed_draws_what_it_draws_on_the_cpu():
+    here, there = (
+        train(replace(TINY, total_steps=2), SEEDS, device=device, dtype=DOUBLE) for device in ("cpu", "cuda")
+    )
+    torch.testing.assert_close(here.samples, there.samples)
+
+
+def test_a_penalty_with_its_mix_given_is_the_one_that_draws_it():
+    critic = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1), torch.nn.Flatten(0))
+    real, fake = torch.randn(6, 3), torch.randn(6, 3)
+    drawn = gradient_penalty(critic, real, fake, rng=torch.Generator().manual_seed(4))
+    mix = torch.rand(6, 1, generator=torch.Generator().manual_seed(4))
+    assert torch.equal(gradient_penalty(critic, real, fake, mix=mix), drawn)
+    assert not torch.equal(gradient_penalty(critic, real, fake, mix=1 - mix), drawn)
