@@ -39,8 +39,8 @@ def draw_moment(axes: Axes, moment: Moment, real: Tensor, *, num_arrows: int = 6
     step, fakes, gradient, probability = moment
     extent = (-HALF_WIDTH, HALF_WIDTH) * 2
     axes.imshow(probability, origin="lower", extent=extent, cmap=SHADES, vmin=0, vmax=1, interpolation="bilinear")
-    axes.scatter(*real.T, s=4, color=REAL, label="real")
-    axes.scatter(*fakes.T, s=6, color=FAKE, label="fake")
+    axes.scatter(real[:, 0], real[:, 1], s=4, color=REAL, label="real")
+    axes.scatter(fakes[:, 0], fakes[:, 1], s=6, color=FAKE, label="fake")
     arrows = 0.45 * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-12)
     axes.quiver(
         *fakes[:num_arrows].T,
