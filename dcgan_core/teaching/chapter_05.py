@@ -162,7 +162,7 @@ def check_transposed(transposed: Callable[[Tensor, Tensor, int], Tensor]) -> str
     found = transposed(signal, kernel, 2)
     require(
         found.shape == truth.shape,
-        f"Three values, kernel 3, stride 2 make {len(truth)} values: (3 - 1) * 2 + 3; yours makes {tuple(found.shape)}.",
+        f"Three values, kernel 3, stride 2 make {len(truth)}: (3 - 1) * 2 + 3. Yours have shape {tuple(found.shape)}.",
     )
     flipped = conv_transpose1d(signal.view(1, 1, -1), kernel.flip(0).view(1, 1, -1), stride=2).flatten()
     require(not torch.equal(found, flipped), "Your kernel is the wrong way round: each value paints it unturned.")
@@ -182,11 +182,10 @@ def check_folded(folded: Callable[..., tuple[Tensor, Tensor]]) -> str:
     """Exercise 05.4: batch normalisation in eval mode, folded into the linear layer before it."""
     torch.manual_seed(0)
     linear, norm = nn.Linear(5, 3, bias=False), nn.BatchNorm1d(3, eps=0.1).eval()
-    for values, low in ((norm.weight.data, 0.5), (norm.bias.data, -1.0), (norm.running_var, 0.5)):
-        values.uniform_(low, 2.0)
-    norm.running_mean.uniform_(0.5, 2.0)  # type: ignore[union-attr]
-    parts = (linear.weight.data, norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var, norm.eps)
-    weight, bias = folded(*parts)
+    learnt = {"weight": 0.5, "bias": -1.0, "running_mean": 0.5, "running_var": 0.5}
+    norm.load_state_dict({name: torch.empty(3).uniform_(low, 2.0) for name, low in learnt.items()}, strict=False)
+    values = norm.state_dict()
+    weight, bias = folded(linear.weight.data, *(values[name] for name in learnt), norm.eps)
     require(weight.shape == (3, 5), f"The weight must stay (out, in) = (3, 5); yours is {tuple(weight.shape)}.")
     require(bias.shape == (3,), f"The bias has one number an output: (3,); yours is {tuple(bias.shape)}.")
     with torch.no_grad():
