@@ -343,8 +343,8 @@ def check_softplus(function: Callable[[Tensor], Tensor]) -> str:
         value = torch.tensor(logit, requires_grad=True)
         result = function(value)
         require(
-            bool(torch.isfinite(result)) and abs(float(result) - logit) < 1e-3,
-            f"At {logit:g} the answer is {logit:g}, but yours gives {float(result):g}: exp({logit:g}) overflows. Take "
+            bool(torch.isfinite(result)) and abs(result.item() - logit) < 1e-3,
+            f"At {logit:g} the answer is {logit:g}, but yours gives {result.item():g}: exp({logit:g}) overflows. Take "
             "the large part out first: log(1 + exp(t)) = t + log(1 + exp(-t)).",
         )
         (slope,) = torch.autograd.grad(result, value)
