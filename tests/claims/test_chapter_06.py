@@ -227,8 +227,8 @@ def test_dropout_lowers_memorising_and_does_not_raise_the_held_out_score(small):
         ]
         memorised[p] = [share_ranked(network, real[:100], real[1_000:]) for network in networks]
         held_out[p] = [share_ranked(network, real[1_000:], fake[1_000:]) for network in networks]
-    assert min(memorised[0.0]) > max(memorised[0.5]) > 0.55
-    assert sorted(held_out[0.5])[2] < sorted(held_out[0.0])[2] + 0.02
+    assert median(memorised[0.0]) > median(memorised[0.5]) + 0.03 > 0.58
+    assert median(held_out[0.5]) < median(held_out[0.0]) + 0.05
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 0.5), (0.5, 0.0), (0.3, -0.6)])
