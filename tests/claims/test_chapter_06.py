@@ -1,0 +1,349 @@
+"""What chapter 06 claims, measured."""
+
+from __future__ import annotations
+
+import copy
+from statistics import median
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, max_pool2d, softplus
+from torch.utils.flop_counter import FlopCounterMode
+
+from dcgan_core import recorded
+from dcgan_core.data import scale
+from dcgan_core.glyphs import render
+from dcgan_core.models import Discriminator, Generator
+from dcgan_core.teaching.chapter_06 import (
+    altered_discriminator,
+    gradient_flow,
+    learn_to_tell_apart,
+    measured_field,
+    share_ranked,
+    with_slope,
+)
+from dcgan_core.train import draw_latents, sample
+
+SEEDS = range(5)
+
+
+@pytest.fixture(scope="module")
+def run() -> recorded.Recorded:
+    return recorded.load("glyphs32")
+
+
+@pytest.fixture(scope="module")
+def judge(run) -> nn.Module:
+    """The recorded discriminator as it was in training."""
+    return copy.deepcopy(run.discriminator).train()
+
+
+@pytest.fixture(scope="module")
+def letters() -> Tensor:
+    return scale(torch.from_numpy(render(1_500, image_size=32, seed=1).images))
+
+
+@pytest.fixture(scope="module")
+def fakes(run) -> Tensor:
+    return sample(run.generator, draw_latents(1_500, run.config.latent_size, seed=1))
+
+
+@pytest.fixture(scope="module")
+def small(run, letters) -> tuple[Tensor, Tensor]:
+    """Real letters and worse fakes of 16 pixels, from latents three times as long as in training."""
+    worse = sample(run.generator, 3 * draw_latents(1_500, run.config.latent_size, seed=1))
+    return avg_pool2d(letters, 2), avg_pool2d(worse, 2)
+
+
+@pytest.fixture(scope="module")
+def grey(run) -> Tensor:
+    torch.manual_seed(0)
+    untrained = Generator(image_size=32, channels=1, width=48, latent_size=run.config.latent_size)
+    return untrained(draw_latents(64, run.config.latent_size, seed=1)).detach()
+
+
+def flops(network: nn.Module, *batches: Tensor) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for batch in batches:
+            network(batch)
+    return counter.get_total_flops()
+
+
+def test_a_mixed_batch_has_the_variance_of_its_halves_and_the_distance_of_their_means():
+    torch.manual_seed(0)
+    real, fake = torch.randn(32, 6, 4, 4) + 1, 2 * torch.randn(32, 6, 4, 4)
+    norm = nn.BatchNorm2d(6, momentum=1.0)
+    norm(torch.cat([real, fake]))
+    means, variances = [], []
+    for half in (real, fake):
+        means.append(half.mean((0, 2, 3)))
+        variances.append(half.var((0, 2, 3), correction=0))
+    count = 64 * 16
+    expected = (variances[0] + variances[1]) / 2 + ((means[0] - means[1]) / 2) ** 2
+    assert torch.allclose(norm.running_mean, (means[0] + means[1]) / 2, atol=1e-5)
+    assert torch.allclose(norm.running_var, expected * count / (count - 1), rtol=1e-4)
+
+
+def test_with_batch_norm_the_logits_of_real_images_depend_on_their_company(judge, letters, fakes, grey):
+    with torch.no_grad():
+        alone = judge(letters[:64])
+        beside_fakes = judge(torch.cat([letters[:64], fakes[:64]]))[:64]
+        beside_grey = judge(torch.cat([letters[:64], grey]))[:64]
+    assert (beside_fakes - alone).abs().mean() > 0.1
+    assert (alone > 0).float().mean() > 0.6 > 0.2 > (beside_grey > 0).float().mean()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_without_batch_norm_company_makes_no_difference(seed, letters, fakes):
+    network = altered_discriminator(image_size=32, norm=False, seed=seed)
+    with torch.no_grad():
+        logits = [network(torch.cat([letters[:32], company[:32]]))[:32] for company in (letters[32:], fakes)]
+    assert torch.allclose(*logits, atol=1e-6)
+
+
+def test_mixing_moves_the_logits_of_real_and_fake_batches_towards_each_other(judge, letters, fakes):
+    with torch.no_grad():
+        separate = judge(letters[:500]).mean() - judge(fakes[:500]).mean()
+        real, fake = judge(torch.cat([letters[:500], fakes[:500]])).chunk(2)
+    assert 0 < real.mean() - fake.mean() < separate
+
+
+def test_the_distance_of_the_means_is_a_large_part_of_the_variance_only_for_poor_fakes(run, letters, fakes, grey):
+    shares = []
+    with torch.no_grad():
+        real = run.discriminator.layers[:3](letters[:64].clone())
+        for other in (fakes[:64], grey):
+            maps = run.discriminator.layers[:3](other.clone())
+            apart = ((real.mean((0, 2, 3)) - maps.mean((0, 2, 3))) / 2) ** 2
+            shares.append(apart / torch.cat([real, maps]).var((0, 2, 3), correction=0))
+    assert shares[0].max() < 0.05
+    assert shares[1].max() > 0.5
+
+
+def test_one_batch_costs_as_much_as_two(judge, letters, fakes):
+    network = copy.deepcopy(judge)
+    two = flops(network, letters[:8], fakes[:8])
+    assert two == flops(network, torch.cat([letters[:8], fakes[:8]]))
+
+
+def test_a_strided_convolution_is_the_convolution_everywhere_of_which_every_second_value_is_kept(run, letters):
+    kernels = run.discriminator.layers[0].weight
+    strided = conv2d(letters[:8], kernels, stride=2, padding=1)
+    assert torch.allclose(conv2d(letters[:8], kernels, padding=1)[:, :, ::2, ::2], strided, atol=1e-5)
+
+
+def test_average_pooling_is_a_strided_convolution_and_max_pooling_is_not_linear():
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 1, 1, 8, 8)
+    quarter = torch.full((1, 1, 2, 2), 0.25)
+    assert torch.allclose(avg_pool2d(a, 2), conv2d(a, quarter, stride=2), atol=1e-6)
+    assert not torch.allclose(max_pool2d(a + b, 2), max_pool2d(a, 2) + max_pool2d(b, 2))
+
+
+def test_only_a_fitting_kernel_tells_stripes_from_their_shift_and_from_a_constant():
+    stripes = torch.tensor([1.0, -1.0] * 4).expand(1, 1, 8, 8)
+    patterns = (stripes, -stripes, torch.ones(1, 1, 8, 8))
+    fine = torch.tensor([1.0, -1.0, 1.0, -1.0]).expand(1, 1, 4, 4) / 16
+
+    def number_told_apart(reduce) -> int:
+        return len({float(reduce(pattern).mean()) for pattern in patterns})
+
+    assert number_told_apart(lambda maps: max_pool2d(maps, 2)) == 1
+    assert number_told_apart(lambda maps: avg_pool2d(maps, 2)) == 2
+    assert number_told_apart(lambda maps: maps[:, :, ::2, ::2]) == 2
+    assert number_told_apart(lambda maps: conv2d(maps, fine, stride=2)) == 3
+
+
+def test_a_gradient_reaches_one_value_in_four_through_a_maximum_and_all_through_kernel_4_stride_2(run):
+    kernel = run.discriminator.layers[0].weight[:1].detach()
+    reached = []
+    for reduce in (lambda maps: max_pool2d(maps, 2), lambda maps: conv2d(maps, kernel, stride=2, padding=1)):
+        torch.manual_seed(0)
+        maps = torch.randn(1, 1, 32, 32, requires_grad=True)
+        reduce(maps).sum().backward()
+        reached.append((maps.grad != 0).float().mean().item())
+    assert reached == [0.25, 1.0]
+
+
+def test_kernel_4_stride_2_needs_fewer_than_half_the_flops_of_kernel_3_and_pooling():
+    maps = torch.zeros(1, 24, 16, 16)
+    strided = flops(nn.Conv2d(24, 48, 4, stride=2, padding=1, bias=False), maps)
+    assert strided < 0.5 * flops(nn.Sequential(nn.Conv2d(24, 48, 3, padding=1, bias=False), nn.MaxPool2d(2)), maps)
+
+
+def test_after_three_blocks_a_value_sees_22_pixels_in_a_row():
+    assert measured_field(3, 4, 2) == 22
+
+
+def test_in_the_trained_network_a_relu_would_stop_many_gradients_and_hardly_shorten_the_one_at_the_image(run, fakes):
+    relu, stopped = gradient_flow(with_slope(run.discriminator, 0.0), fakes[:128])
+    leaky, none = gradient_flow(run.discriminator, fakes[:128])
+    assert none == 0
+    assert stopped > 0.5
+    assert 0.5 < relu / leaky < 1.5
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_untrained_relu_discriminator_stops_about_half_of_the_gradients(seed, letters, fakes):
+    norms, shares = [], []
+    for slope in (0.0, 0.2):
+        network = altered_discriminator(slope=slope, seed=seed)
+        network.train()(avg_pool2d(letters[:256], 2))
+        norm, stopped = gradient_flow(network, avg_pool2d(fakes[:256], 2))
+        norms.append(norm)
+        shares.append(stopped)
+    assert 0.3 < shares[0] < 0.8
+    assert shares[1] == 0
+    assert 0.5 < norms[0] / norms[1] < 1.5
+
+
+def test_with_slope_1_and_without_normalisation_the_discriminator_is_one_linear_filter(letters, fakes):
+    a, b = avg_pool2d(letters[:16], 2), avg_pool2d(fakes[:16], 2)
+    with torch.no_grad():
+        linear = altered_discriminator(slope=1.0, norm=False)
+        assert torch.allclose(linear(a + b), linear(a) + linear(b), atol=1e-5)
+        bent = altered_discriminator(slope=0.2, norm=False)
+        assert not torch.allclose(bent(a + b), bent(a) + bent(b), atol=1e-5)
+
+
+def test_dropout_keeps_the_mean_and_does_nothing_in_eval_mode():
+    torch.manual_seed(0)
+    maps = torch.rand(4, 8, 2, 2) + 1
+    layer = nn.Dropout2d(0.25)
+    average = torch.stack([layer(maps) for _ in range(4_000)]).mean(0)
+    assert (average / maps - 1).abs().max() < 0.1
+    assert torch.equal(layer.eval()(maps), maps)
+
+
+@pytest.mark.slow
+def test_dropout_lowers_memorising_and_does_not_raise_the_held_out_score(small):
+    real, fake = small
+    memorised, held_out = {}, {}
+    for p in (0.0, 0.5):
+        networks = [
+            learn_to_tell_apart(altered_discriminator(dropout=p, seed=s), real[:100], fake[:1_000], steps=120, seed=s)
+            for s in SEEDS
+        ]
+        memorised[p] = [share_ranked(network, real[:100], real[1_000:]) for network in networks]
+        held_out[p] = [share_ranked(network, real[1_000:], fake[1_000:]) for network in networks]
+    assert median(memorised[0.0]) > median(memorised[0.5]) + 0.03 > 0.58
+    assert median(held_out[0.5]) < median(held_out[0.0]) + 0.05
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.5), (0.5, 0.0), (0.3, -0.6)])
+def test_batch_norm_at_the_input_removes_brightness_and_contrast_of_the_batch(a, b, letters):
+    layer = nn.BatchNorm2d(1)
+    assert torch.allclose(layer(a * letters[:64] + b), layer(letters[:64]), atol=1e-2)
+
+
+def test_behind_a_normalised_input_the_trained_discriminator_does_not_see_brightness_and_in_eval_mode_it_does(
+    judge, run, letters
+):
+    norm = nn.BatchNorm2d(1)
+    nn.init.constant_(norm.weight, float(letters.std()))
+    nn.init.constant_(norm.bias, float(letters.mean()))
+    guarded = nn.Sequential(norm, copy.deepcopy(judge)).train()
+    with torch.no_grad():
+        assert (guarded(letters[:256] + 0.7) - guarded(letters[:256])).abs().max() < 0.05
+        assert run.discriminator(letters[:256] + 0.7).mean() < run.discriminator(letters[:256]).mean() - 1
+
+
+def test_two_separate_batches_hide_the_contrast_of_a_batch_and_one_mixed_batch_does_not(judge, run, letters):
+    with torch.no_grad():
+        full, dimmed = judge(letters[:256]), judge(0.5 * letters[:256])
+        assert (full - dimmed).abs().max() < 0.1
+        assert (run.discriminator(0.5 * letters[:256]) - run.discriminator(letters[:256])).abs().mean() > 1
+        mixed = judge(torch.cat([letters[:256], 0.5 * letters[:256]])).chunk(2)
+    assert (mixed[0] - mixed[1]).abs().mean() > 0.5
+
+
+def test_the_logit_is_the_sum_of_what_the_places_of_the_last_maps_add(run, letters):
+    network, weights = run.discriminator, run.discriminator.layers[-2].weight
+    with torch.no_grad():
+        last = network.layers[:-3](letters[:16].clone())
+        adds = (last * weights.view(1, *last.shape[1:])).sum(1)
+        assert torch.allclose(adds.sum((1, 2)), network(letters[:16]), atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def learnt(small) -> dict[str, list[float]]:
+    """Held-out scores of five seeds: the small discriminator as it is, and with one change."""
+    real, fake = small
+    alterations = {
+        "as it is": {},
+        "max pooling": {"reduction": "max"},
+        "ReLU": {"slope": 0.0},
+        "norm at the input": {"norm_at_input": True},
+        "average head": {"head": "average"},
+    }
+    scores = {}
+    for name, options in [*alterations.items(), ("one batch", {})]:
+        networks = [
+            learn_to_tell_apart(
+                altered_discriminator(seed=seed, **options),
+                *(real[:1_000], fake[:1_000]),
+                steps=60,
+                seed=seed,
+                one_batch=name == "one batch",
+            )
+            for seed in SEEDS
+        ]
+        scores[name] = [share_ranked(network, real[1_000:], fake[1_000:]) for network in networks]
+    return scores
+
+
+@pytest.mark.slow
+def test_averaging_each_map_before_the_linear_layer_makes_the_discriminator_learn_worse(learnt):
+    assert median(learnt["average head"]) < median(learnt["as it is"]) - 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["one batch", "max pooling", "norm at the input"])
+def test_against_fixed_fakes_some_changes_of_the_recipe_learn_faster(learnt, change):
+    assert median(learnt[change]) > median(learnt["as it is"]) + 0.03
+
+
+@pytest.mark.slow
+def test_against_fixed_fakes_a_relu_learns_about_as_well_as_a_leaky_one(learnt):
+    assert median(learnt["ReLU"]) > median(learnt["as it is"]) - 0.03
+
+
+def test_from_a_logit_of_17_on_sigmoid_and_logarithm_give_infinity_and_no_gradient_in_float32():
+    for value, finite in ((16.0, True), (17.0, False), (50.0, False)):
+        logit = torch.tensor(value, requires_grad=True)
+        loss = -torch.log(1 - torch.sigmoid(logit))
+        (slope,) = torch.autograd.grad(loss, logit)
+        assert bool(torch.isfinite(loss)) is finite
+        assert bool(torch.isfinite(slope)) is finite
+
+
+def test_bce_loss_behind_a_sigmoid_has_no_gradient_where_the_discriminator_is_sure_and_wrong():
+    for value in (17.0, 50.0, 1000.0):
+        logit = torch.tensor(value, requires_grad=True)
+        loss = nn.BCELoss()(torch.sigmoid(logit), torch.tensor(0.0))
+        (slope,) = torch.autograd.grad(loss, logit)
+        assert float(loss.detach()) == 100
+        assert float(slope) == 0
+
+
+def test_softplus_is_finite_with_gradient_1_where_its_formula_overflows():
+    for value in (17.0, 89.0, 1000.0):
+        logit = torch.tensor(value, requires_grad=True)
+        loss = softplus(logit)
+        (slope,) = torch.autograd.grad(loss, logit)
+        assert float(loss.detach()) == pytest.approx(value)
+        assert float(slope) == pytest.approx(1)
+    assert torch.isinf(torch.log(1 + torch.exp(torch.tensor(89.0))))
+
+
+def test_the_trained_discriminators_logits_do_not_reach_the_overflow(run, letters, fakes):
+    with torch.no_grad():
+        assert max(run.discriminator(images).abs().max() for images in (letters, fakes)) < 16
+
+
+@pytest.mark.parametrize("size", [16, 32, 64, 128])
+def test_each_doubling_of_the_image_adds_one_block(size):
+    layers = Discriminator(image_size=size, channels=1, width=4).layers
+    assert 4 * 2 ** sum(isinstance(layer, nn.Conv2d) for layer in layers) == size
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers) == (size // 4).bit_length() - 2
