@@ -14,6 +14,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dcgan_core import checkpoint
+from dcgan_core import state as state_module
 from dcgan_core import train as training
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.losses import GAMES, Game
@@ -76,7 +78,7 @@ def test_forgetting_adams_moments_is_noticed(tiny_config, settings, tmp_path):
     whole = train(tiny_config, tmp_path / "whole", **settings)
     half = train(replace(tiny_config, total_images=72), tmp_path / "parts", **settings)
     kept = {name: value for name, value in half.tensors().items() if "_optimizer." not in name}
-    training.checkpoint.save(tmp_path / "parts" / training.CHECKPOINT, kept, {"step": half.step})
+    checkpoint.save(tmp_path / "parts" / training.CHECKPOINT, kept, {"step": half.step})
     resumed = resume(tmp_path / "parts", total_images=160, **settings)
     with pytest.raises(AssertionError):
         assert_same_state(resumed, whole)
@@ -147,7 +149,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from_b
     train(replace(tiny_config, total_images=48), tmp_path / "run", **settings)
     before = (tmp_path / "run" / training.CHECKPOINT).read_bytes()
     broken = Game(GAMES["non-saturating"].discriminator, lambda logits: logits.mean() * float("nan"))
-    monkeypatch.setitem(training.GAMES, "non-saturating", broken)
+    monkeypatch.setitem(state_module.GAMES, "non-saturating", broken)
     with pytest.raises(Diverged, match="no longer finite"):
         resume(tmp_path / "run", total_images=160, **settings)
     assert (tmp_path / "run" / training.CHECKPOINT).read_bytes() == before
