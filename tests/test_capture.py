@@ -8,6 +8,7 @@ that is read on the host) would break the real one, too.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -220,24 +221,28 @@ def test_where_recording_fails_the_run_goes_on_without_and_nothing_is_lost(tiny_
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
 
-# On a GPU. Atomic additions in cuDNN's backward passes may differ in their order from call to call, hence a tolerance.
+# On a GPU. Sums may be taken in another order from call to call, hence a tolerance.
 
 
 @pytest.fixture
-def deterministic(monkeypatch):
-    """Algorithms that give the same bits each time, so that captured and eager can be compared over several steps."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+def exact() -> Iterator[Machine]:
+    """A GPU with algorithms that give the same bits each time, so that several steps can be compared."""
+    machine = choose_machine("cuda", "float32")
+    wanted = {"deterministic": True, "benchmark": False, "allow_tf32": False}
+    before = {name: getattr(torch.backends.cudnn, name) for name in wanted}
+    for name, value in wanted.items():
+        setattr(torch.backends.cudnn, name, value)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield machine
+    for name, value in before.items():
+        setattr(torch.backends.cudnn, name, value)
+    torch.backends.cuda.matmul.allow_tf32 = True
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("before", [0, 2])
-def test_on_a_gpu_a_captured_iteration_equals_an_eager_one(config, batches, request, before):
-    machine = choose_machine("cuda", "float32")
-    request.getfixturevalue("deterministic")  # after `choose_machine`, which switches the fast algorithms on
-    assert_captured_equals_eager(config, batches, machine, capturing.record_cuda_graph, before=before, tolerance=1e-4)
+def test_on_a_gpu_a_captured_iteration_equals_an_eager_one(config, batches, exact, before):
+    assert_captured_equals_eager(config, batches, exact, capturing.record_cuda_graph, before=before, tolerance=1e-4)
 
 
 @pytest.mark.gpu
