@@ -16,19 +16,16 @@ from dcgan_core.data import unscale
 
 
 class Journal:
-    """The folder `out` of a run. Raises `InvalidInput` where something cannot be written, or TensorBoard is missing."""
+    """Writes into the folder `out` of a run. Raises `InvalidInput` where that is impossible.
+
+    `images` is how many the run has seen: of what TensorBoard was shown beyond, it forgets what will be shown again.
+    """
 
     def __init__(self, out: Path, *, tensorboard: bool = False, images: int = 0) -> None:
         self.out = out
         self.writer: Any = None
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise InvalidInput(
-                    "tensorboard is asked for but not installed: run pip install tensorboard, or leave the flag out."
-                ) from error
-            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=images)
+            self.writer = check_tensorboard()(str(out / "tensorboard"), purge_step=images)
 
     def write(self, line: dict[str, Any]) -> None:
         """Appends one line to metrics.jsonl; its "images" is where it belongs."""
@@ -57,6 +54,17 @@ class Journal:
     def close(self) -> None:
         if self.writer:
             self.writer.close()
+
+
+def check_tensorboard() -> Any:
+    """TensorBoard's writer class. Raises `InvalidInput` if the package is missing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InvalidInput(
+            "tensorboard is asked for but not installed: run pip install tensorboard, or leave the flag out."
+        ) from error
+    return SummaryWriter
 
 
 def _unwritable(out: Path, error: OSError) -> InvalidInput:

@@ -88,8 +88,11 @@ def start(config: Config, machine: Machine) -> State:
     """Freshly initialised networks, optimizers and random numbers on the machine's device."""
     seed_everything(config.seed)
     generator, discriminator = models.build(config)
-    generator = generator.to(machine.device).to(memory_format=torch.channels_last)
-    discriminator = discriminator.to(machine.device).to(memory_format=torch.channels_last)
+    # On a CPU, the compiler mistakes the layout that convolutions give their channels-last results (torch 2.14).
+    compiled_on_cpu = machine.compiled and machine.device.type == "cpu"
+    layout = torch.contiguous_format if compiled_on_cpu else torch.channels_last
+    generator = generator.to(machine.device).to(memory_format=layout)
+    discriminator = discriminator.to(machine.device).to(memory_format=layout)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
         return torch.optim.Adam(

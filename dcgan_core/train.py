@@ -22,7 +22,7 @@ from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Batches, Dataset, load
 from dcgan_core.evaluation import Judge, judge_for
 from dcgan_core.folder import BEST, CHECKPOINT, load_state, read_config
-from dcgan_core.journal import Journal, read_metrics
+from dcgan_core.journal import Journal, check_tensorboard, read_metrics
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, advance, draw_latents, sample, start, update_average
 
@@ -78,6 +78,8 @@ def train(
         Batches(images.images, batch_size=config.images_per_step, seed=config.seed)  # too few? say so before writing
         if machine.rank == 0 and (idle := config.without_effect()):
             warnings.warn(f"{' and '.join(idle)} changed, but nothing in this run reads it.", stacklevel=2)
+        if tensorboard:
+            check_tensorboard()
         parallel.by_first(machine, folder.make, out, config, machine)
         return _run(start(config, machine), images, out, machine, judge, {}, progress, tensorboard)
 
