@@ -14,65 +14,68 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from dcgan_core import parallel
+from dcgan_core import glyphs, models, parallel
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.runtime import Machine
-from dcgan_core.train import CHECKPOINT, load_state, read_metrics
+from dcgan_core.data import Dataset
+from dcgan_core.runtime import Machine, choose_machine
+from dcgan_core.train import CHECKPOINT, load_state, read_metrics, resume, train
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 
-# One process of several. Batch normalisation takes its statistics from a process's own rows, which makes it differ
-# from one process with all rows, as the documentation says; so to compare the two, it is taken out of the networks.
-PROCESS = """
-import copy, json, sys, warnings
-from pathlib import Path
-import torch
-from torch import nn
-from dcgan_core import glyphs, models, parallel
-from dcgan_core import train as training
-from dcgan_core.config import Config
-from dcgan_core.data import Batches, Dataset
-from dcgan_core.runtime import choose_machine
-
-torch.set_num_threads(1)
-warnings.simplefilter("ignore")
-job, out, config = sys.argv[1], Path(sys.argv[2]), Config(**json.loads(sys.argv[3]))
-images = torch.from_numpy(glyphs.render(44, image_size=16).images)
-machine = choose_machine("cpu", "float32")
-settings = {"machine": machine, "dataset": Dataset("tiny", images, None, ()), "progress": False}
-
-if "without-norm" in job:
-    for name in ("Generator", "Discriminator"):
-        class WithoutNorm(getattr(models, name)):
-            def __init__(self, **options):
-                super().__init__(**options)
-                self.layers = nn.Sequential(*(part for part in self.layers if not isinstance(part, nn.BatchNorm2d)))
-        setattr(models, name, WithoutNorm)
-if "forget-to-average" in job:
-    parallel.average = lambda tensors, machine: None
-
-with parallel.joined(machine):
-    if "resume" in job:
-        state = training.resume(out, total_images=config.total_images, **settings)
-    else:
-        state = training.train(config, out, **settings)
-    own = {name: value for name, value in state.tensors().items() if name != "torch_rng"}
-    dropout = torch.rand(4)
-torch.save({"tensors": own, "dropout": dropout}, str(out) + f".process{machine.rank}.pt")
-"""
+# Batch normalisation takes its statistics from a process's own rows, which makes several processes differ from one with
+# all rows, as the documentation says; so where the two are compared, it is taken out of the networks.
+WITHOUT_NORM, RESUME, WITHOUT_AVERAGING = "without norm", "resume", "without averaging"
 
 
-def launch(job: str, out: Path, config: Config, num_processes: int) -> list[subprocess.Popen]:
+def work(job: str, out: Path, config: Config, machine: Machine) -> None:
+    """Trains or resumes in one process, and leaves what it then holds in a file."""
+    letters = torch.from_numpy(glyphs.render(44, image_size=16).images)
+    settings = {"machine": machine, "dataset": Dataset("tiny", letters, None, ()), "progress": False}
+    with pytest.MonkeyPatch.context() as patch:
+        if WITHOUT_NORM in job:
+            for network in (models.Generator, models.Discriminator):
+                patch.setattr(models, network.__name__, without_norm(network))
+        if WITHOUT_AVERAGING in job:
+            patch.setattr(parallel, "average", lambda tensors, machine: None)
+        if RESUME in job:
+            state = resume(out, total_images=config.total_images, **settings)
+        else:
+            state = train(config, out, **settings)
+    tensors = {name: value for name, value in state.tensors().items() if name != "torch_rng"}
+    torch.save(tensors | {"dropout": torch.rand(4)}, f"{out}.process{machine.rank}.pt")
+
+
+def without_norm(network: type[nn.Module]) -> type[nn.Module]:
+    class WithoutNorm(network):
+        def __init__(self, **options) -> None:
+            super().__init__(**options)
+            self.layers = nn.Sequential(*(part for part in self.layers if not isinstance(part, nn.BatchNorm2d)))
+
+    return WithoutNorm
+
+
+def main() -> None:
+    """One process of several: does all the jobs, one after the other."""
+    torch.set_num_threads(1)
+    machine = choose_machine("cpu", "float32")
+    with parallel.joined(machine):
+        for job, out, values in json.loads(sys.argv[1]):
+            work(job, Path(out), Config(**values), machine)
+
+
+def launch(jobs: list[tuple[str, Path, Config]], num_processes: int = 2) -> list[subprocess.Popen]:
     """Starts the processes as torchrun does, but without its half minute of patience at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", PROCESS, job, str(out), json.dumps(config.to_dict())]
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_parallel as t; t.main()"
+    described = json.dumps([(job, str(out), config.to_dict()) for job, out, config in jobs])
     several = {"WORLD_SIZE": str(num_processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [
         subprocess.Popen(
-            command,
+            [sys.executable, "-c", program, described],
             env=os.environ | {"OMP_NUM_THREADS": "1", "RANK": str(rank), "LOCAL_RANK": str(rank)} | several,
             stderr=subprocess.PIPE,
             text=True,
@@ -91,90 +94,116 @@ def finish(processes: list[subprocess.Popen]) -> list[tuple[int, str]]:
             process.kill()
 
 
-def run(job: str, out: Path, config: Config, num_processes: int) -> list[dict]:
-    """What each process holds at the end: {"tensors", "dropout"}."""
-    for code, errors in finish(launch(job, out, config, num_processes)):
-        assert code == 0, errors
-    return [torch.load(f"{out}.process{rank}.pt", weights_only=True) for rank in range(num_processes)]
-
-
 def weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    random = ("latent_rng", "torch_rng")
-    return {name: value for name, value in tensors.items() if name not in random and not is_statistic(name)}
+    """Weights and what belongs to them; not the statistics of batch normalisation, nor random numbers."""
+    others = ("_rng", "dropout", "running_", "num_batches")
+    return {name: value for name, value in tensors.items() if not any(part in name for part in others)}
 
 
-def is_statistic(name: str) -> bool:
-    return "running_" in name or "num_batches" in name
+@pytest.fixture(scope="module")
+def tiny(tiny_folder) -> Config:
+    return Config(
+        data=str(tiny_folder),
+        image_size=16,
+        latent_size=8,
+        generator_width=4,
+        discriminator_width=4,
+        batch_size=8,
+        total_images=64,
+        ema_halflife_images=50,
+        log_every_images=16,
+        sample_every_images=64,
+        checkpoint_every_images=32,
+        evaluate_every_images=0,
+    )
 
 
-@pytest.fixture
-def config(tiny_config) -> Config:
-    return replace(tiny_config, dropout=0.0, total_images=64, checkpoint_every_images=32)
-
-
-def assert_two_equal_one(config: Config, folder: Path, job: str = "without-norm") -> None:
-    (one,) = run("without-norm", folder / "one", config, 1)
-    two = run(job, folder / "two", config, 2)
-    for found in two:
-        torch.testing.assert_close(weights(found["tensors"]), weights(one["tensors"]), rtol=1e-3, atol=1e-5)
-    lines = [
-        [(line["images"], line["discriminator_loss"], line["generator_loss"]) for line in read_metrics(folder / name)]
-        for name in ("one", "two")
+@pytest.fixture(scope="module")
+def folder(tiny, tmp_path_factory) -> Path:
+    """The runs of one process, made here, and those of two, all made by one pair since starting is slow."""
+    folder = tmp_path_factory.mktemp("runs")
+    half, twice = replace(tiny, total_images=32), replace(tiny, discriminator_steps=2)
+    noisy = replace(tiny, dropout=0.3)
+    alone = machine(0, 1)
+    work(WITHOUT_NORM, folder / "one", tiny, alone)
+    work(WITHOUT_NORM, folder / "one twice", twice, alone)
+    work(WITHOUT_NORM, folder / "one then two", half, alone)
+    jobs = [
+        (WITHOUT_NORM, folder / "two", tiny),
+        (WITHOUT_NORM, folder / "two twice", twice),
+        (WITHOUT_NORM + WITHOUT_AVERAGING, folder / "mutant", tiny),
+        (WITHOUT_NORM, folder / "two then one", half),
+        (WITHOUT_NORM + RESUME, folder / "one then two", tiny),
+        ("", folder / "noisy", noisy),
+        ("", folder / "noisy halves", replace(noisy, total_images=32)),
+        (RESUME, folder / "noisy halves", noisy),
     ]
-    torch.testing.assert_close(torch.tensor(lines[0]), torch.tensor(lines[1]), rtol=1e-3, atol=1e-5)
+    for code, errors in finish(launch(jobs)):
+        assert code == 0, errors
+    work(WITHOUT_NORM + RESUME, folder / "two then one", tiny, alone)
+    return folder
+
+
+def result(out: Path, rank: int = 0) -> dict[str, torch.Tensor]:
+    return torch.load(f"{out}.process{rank}.pt", weights_only=True)
+
+
+def assert_same_steps(one: Path, other: Path, ranks: tuple[int, ...] = (0, 1)) -> None:
+    for rank in ranks:
+        torch.testing.assert_close(weights(result(other, rank)), weights(result(one)), rtol=1e-3, atol=1e-5)
+    keys = ("images", "discriminator_loss", "generator_loss")
+    lines = [torch.tensor([[line[key] for key in keys] for line in read_metrics(run)]) for run in (one, other)]
+    torch.testing.assert_close(*lines, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_updates", [1, 2])
-def test_two_processes_take_the_steps_of_one_with_the_same_batch(config, tmp_path, num_updates):
-    assert_two_equal_one(replace(config, discriminator_steps=num_updates), tmp_path)
+@pytest.mark.parametrize("suffix", ["", " twice"])
+def test_two_processes_take_the_steps_of_one_with_the_same_batch(folder, suffix):
+    assert_same_steps(folder / f"one{suffix}", folder / f"two{suffix}")
 
 
 @pytest.mark.slow
-def test_mutant_that_does_not_average_gradients_is_caught(config, tmp_path):
+def test_mutant_that_does_not_average_gradients_is_caught(folder):
     with pytest.raises(AssertionError):
-        assert_two_equal_one(config, tmp_path, "without-norm forget-to-average")
+        assert_same_steps(folder / "one", folder / "mutant")
 
 
 @pytest.mark.slow
-def test_all_processes_hold_the_same_weights_and_draw_other_dropout(tiny_config, tmp_path):
+@pytest.mark.parametrize(("name", "ranks"), [("one then two", (0, 1)), ("two then one", (0,))])
+def test_a_run_resumes_with_another_number_of_processes(folder, name, ranks):
+    assert_same_steps(folder / "one", folder / name, ranks)
+
+
+@pytest.mark.slow
+def test_all_processes_hold_the_same_weights_and_draw_other_dropout(folder):
     """With batch normalisation and dropout; the statistics are each process's own, and process 0's are saved."""
-    config = replace(tiny_config, total_images=64)
-    first, second = run("", tmp_path / "run", config, 2)
-    one, two = weights(first["tensors"]), weights(second["tensors"])
-    assert [name for name in one if not torch.equal(one[name], two[name])] == []
-    assert torch.equal(first["tensors"]["latent_rng"], second["tensors"]["latent_rng"])
+    first, second = result(folder / "noisy", 0), result(folder / "noisy", 1)
+    assert_equal(weights(first), weights(second))
+    assert torch.equal(first["latent_rng"], second["latent_rng"])
     assert not torch.equal(first["dropout"], second["dropout"])
     name = "generator.layers.2.running_mean"
-    assert not torch.equal(first["tensors"][name], second["tensors"][name])
-    assert torch.equal(load_state(tmp_path / "run").tensors()[name], first["tensors"][name])
+    assert not torch.equal(first[name], second[name])
+    assert torch.equal(load_state(folder / "noisy").tensors()[name], first[name])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_a_run_resumes_with_another_number_of_processes(config, tmp_path, before, after):
-    (whole,) = run("without-norm", tmp_path / "whole", config, 1)
-    run("without-norm", tmp_path / "run", replace(config, total_images=32), before)
-    for found in run("without-norm resume", tmp_path / "run", config, after):
-        torch.testing.assert_close(weights(found["tensors"]), weights(whole["tensors"]), rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_resuming_in_as_many_processes_equals_never_having_stopped(tiny_config, tmp_path):
+def test_resuming_in_as_many_processes_equals_never_having_stopped(folder):
     """Every process's random numbers (dropout) are in the checkpoint."""
-    config = replace(tiny_config, total_images=64)
-    whole = run("", tmp_path / "whole", config, 2)
-    run("", tmp_path / "run", replace(config, total_images=32), 2)
-    for expected, found in zip(whole, run("resume", tmp_path / "run", config, 2), strict=True):
-        one, two = weights(expected["tensors"]), weights(found["tensors"])
-        assert [name for name in one if not torch.equal(one[name], two[name])] == []
-        assert torch.equal(expected["dropout"], found["dropout"])
+    for rank in (0, 1):
+        whole, halves = result(folder / "noisy", rank), result(folder / "noisy halves", rank)
+        assert_equal(weights(whole), weights(halves))
+        assert torch.equal(whole["dropout"], halves["dropout"])
+
+
+def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
 @pytest.mark.slow
-def test_an_interruption_of_one_process_stops_all_in_the_same_iteration(config, tmp_path):
-    long = replace(config, total_images=800_000, checkpoint_every_images=800_000, log_every_images=80)
-    processes = launch("", tmp_path / "run", long, 2)
+def test_an_interruption_of_one_process_stops_all_in_the_same_iteration(tiny, tmp_path):
+    long = replace(tiny, total_images=800_000, checkpoint_every_images=800_000, log_every_images=80)
+    processes = launch([("", tmp_path / "run", long)])
     until = time.monotonic() + 120
     while not read_metrics(tmp_path / "run") and time.monotonic() < until:
         time.sleep(0.05)
@@ -188,10 +217,10 @@ def test_an_interruption_of_one_process_stops_all_in_the_same_iteration(config, 
 
 
 @pytest.mark.slow
-def test_a_mistake_of_the_user_is_told_to_all_processes(config, tmp_path):
+def test_a_mistake_of_the_user_is_told_to_all_processes(tiny, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("precious")
-    for code, errors in finish(launch("", tmp_path / "run", config, 2)):
+    for code, errors in finish(launch([("", tmp_path / "run", tiny)])):
         assert code == 1 and "is not an empty folder" in errors
 
 
