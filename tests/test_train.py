@@ -284,6 +284,8 @@ def test_what_has_no_effect_is_said_once_in_one_sentence(tiny_config, settings, 
     ]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 @pytest.mark.parametrize("loss", ["non-saturating", "wasserstein-penalty"])
 def test_compiled_equals_eager_and_leaves_the_names_in_the_checkpoint(
     tiny_config, settings, tmp_path, loss, monkeypatch
@@ -306,6 +308,7 @@ def test_compiled_equals_eager_and_leaves_the_names_in_the_checkpoint(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_by_the_default_compiler_equals_eager(tiny_config, settings, tmp_path):
     config = replace(tiny_config, total_images=32, dropout=0.0)
     eager = train(config, tmp_path / "eager", **settings)
