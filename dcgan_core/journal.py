@@ -62,7 +62,7 @@ def check_tensorboard() -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InvalidInput(
-            "tensorboard is asked for but not installed: run pip install 'dcgan-core[tensorboard]', or leave the flag out."
+            "tensorboard is asked for but not installed: run pip install 'dcgan-core[tensorboard]', or do without."
         ) from error
     return SummaryWriter
 
