@@ -308,6 +308,7 @@ def test_compiled_equals_eager_and_leaves_the_names_in_the_checkpoint(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("DCGAN_PATIENT" not in os.environ, reason="generating the code takes minutes; set DCGAN_PATIENT=1")
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_by_the_default_compiler_equals_eager(tiny_config, settings, tmp_path):
     config = replace(tiny_config, total_images=32, dropout=0.0)
