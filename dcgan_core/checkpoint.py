@@ -26,7 +26,26 @@ VERSION = 1
 def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Writes `tensors` and JSON-able `facts` to `path`, atomically. Waits for the device."""
     header = {"format": FORMAT, "version": str(VERSION), "facts": json.dumps(facts)}
-    content = to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata=header)
+    _write(path, to_bytes({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, header))
+
+
+def copy(path: Path, to: Path) -> None:
+    """Copies a checkpoint, atomically."""
+    _write(to, path.read_bytes())
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise InvalidInput(
+            f"the checkpoint {str(path)!r} could not be written ({error.strerror}): make room or choose another "
+            "folder; the previous checkpoint, if there was one, is untouched."
+        ) from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replaces the file `path` by `content`, or, whatever happens, leaves it as it was. Raises `OSError`."""
     temporary = path.with_name(path.name + ".partial")
     try:
         with open(temporary, "wb") as file:
@@ -34,13 +53,10 @@ def save(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
+    except OSError:
         with suppress(OSError):  # a read-only file system also refuses to remove what is not there
             temporary.unlink(missing_ok=True)
-        raise InvalidInput(
-            f"the checkpoint {str(path)!r} could not be written ({error.strerror}): make room or choose another "
-            "folder; the previous checkpoint, if there was one, is untouched."
-        ) from error
+        raise
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -17,31 +17,43 @@ from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import unscale
 from dcgan_core.evaluation import judge_for
 from dcgan_core.recorded import export as export_run
-from dcgan_core.runtime import choose_machine
-from dcgan_core.train import CHECKPOINT, Diverged, draw_latents, load_state
+from dcgan_core.runtime import Device, Machine, Precision, Switch, choose_machine, process
+from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, draw_latents, load_state
 from dcgan_core.train import resume as resume_run
 from dcgan_core.train import sample as sample_images
 from dcgan_core.train import train as train_run
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Which = Literal["auto", "best", "last"]
 Run = Annotated[Path, arg(metavar="RUN", help="Folder of the run, as given to 'train --out'.")]
 
 
-def train(config: OmitArgPrefixes[Config], out: Path, device: Device = "auto", precision: Precision = "auto") -> None:
+def train(
+    config: OmitArgPrefixes[Config],
+    out: Path,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    compile: bool = False,
+    capture: Switch = "auto",
+    tensorboard: bool = False,
+) -> None:
     """Train a DCGAN from scratch.
 
     Example: python -m dcgan_core train --data glyphs --out runs/first
 
+    With N processes, on N GPUs or on one CPU, each takes its share of every batch, and batch normalisation its
+    statistics from that share: torchrun --nproc-per-node=N -m dcgan_core train --data glyphs --out runs/first
+
     Args:
-        out: New folder for the run: config, metrics, sample grids, checkpoint.
+        out: New folder for the run: config, metrics, sample grids, checkpoints.
         device: Where to compute; auto takes a GPU if there is one.
-        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it.
+        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU.
+        compile: Compile the networks with torch.compile first; it takes a minute.
+        capture: Record the whole iteration as one CUDA graph; auto does on one GPU.
+        tensorboard: Write curves and samples for TensorBoard, too.
     """
-    machine = choose_machine(device, precision)
-    print(machine.reason)
-    train_run(config, out, machine=machine)
-    print(f"done: see {out / 'samples'}, or run: python -m dcgan_core evaluate {out}")
+    machine = _announce(choose_machine(device, precision, compiled=compile, capture=capture))
+    train_run(config, out, machine=machine, tensorboard=tensorboard)
+    _say_done(out, machine)
 
 
 def resume(
@@ -49,6 +61,9 @@ def resume(
     total_images: int | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    compile: bool = False,
+    capture: Switch = "auto",
+    tensorboard: bool = False,
 ) -> None:
     """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
 
@@ -57,15 +72,44 @@ def resume(
     Args:
         total_images: New length of the whole run in images; by default the length it was started with.
         device: Where to compute; auto takes a GPU if there is one.
-        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it.
+        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU.
+        compile: Compile the networks with torch.compile first; it takes a minute.
+        capture: Record the whole iteration as one CUDA graph; auto does on one GPU.
+        tensorboard: Write curves and samples for TensorBoard, too.
     """
-    machine = choose_machine(device, precision)
-    print(machine.reason)
-    resume_run(run, total_images=total_images, machine=machine)
-    print(f"done: see {run / 'samples'}, or run: python -m dcgan_core evaluate {run}")
+    machine = _announce(choose_machine(device, precision, compiled=compile, capture=capture))
+    resume_run(run, total_images=total_images, machine=machine, tensorboard=tensorboard)
+    _say_done(run, machine)
 
 
-def sample(run: Positional[Run], out: Path, num_images: int = 64, seed: int = 0, device: Device = "auto") -> None:
+def _announce(machine: Machine) -> Machine:
+    if machine.rank == 0:
+        print(machine.reason)
+    return machine
+
+
+def _say_done(run: Path, machine: Machine) -> None:
+    if machine.rank == 0:
+        print(f"done: see {run / 'samples'}, or run: python -m dcgan_core evaluate {run}")
+
+
+def _load(run: Path, checkpoint: Which, device: Device) -> tuple[State, str]:
+    """The state that was asked for, and which it is."""
+    if checkpoint == "auto":
+        checkpoint = "best" if (run / BEST).exists() else "last"
+    state = load_state(run, choose_machine(device), checkpoint=checkpoint)
+    print(f"the {checkpoint} checkpoint, at {state.images:,} images", file=sys.stderr)
+    return state, checkpoint
+
+
+def sample(
+    run: Positional[Run],
+    out: Path,
+    num_images: int = 64,
+    seed: int = 0,
+    checkpoint: Which = "auto",
+    device: Device = "auto",
+) -> None:
     """Draw images from a trained generator into one picture.
 
     Example: python -m dcgan_core sample runs/first --num-images 64 --out grid.png
@@ -74,11 +118,12 @@ def sample(run: Positional[Run], out: Path, num_images: int = 64, seed: int = 0,
         out: Picture to write, for example grid.png.
         num_images: Images in the picture, in rows of equal length.
         seed: Seed of the latents; another seed gives other images.
+        checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
         device: Where to compute; auto takes a GPU if there is one.
     """
     if num_images < 1:
         raise InvalidInput(f"num_images is {num_images}, but must be 1 or more.")
-    state = load_state(run, choose_machine(device))
+    state, _ = _load(run, checkpoint, device)
     images = sample_images(state.sampler, draw_latents(num_images, state.config.latent_size, seed=seed))
     try:
         save_image(unscale(images).float() / 255, out, nrow=math.ceil(math.sqrt(num_images)), padding=0)
@@ -92,6 +137,7 @@ def evaluate(
     num_samples: int = 2_000,
     seed: int = 0,
     features: Literal["book", "inception"] = "book",
+    checkpoint: Which = "auto",
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator and print one JSON object.
@@ -110,14 +156,16 @@ def evaluate(
         seed: Seed of the latents.
         features: Whose features: the book's small classifiers, or Inception as in published scores, which needs
             pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
+        checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
         device: Where to compute; auto takes a GPU if there is one.
     """
     if num_samples < 2:
         raise InvalidInput(f"num_samples is {num_samples}, but must be 2 or more.")
-    state = load_state(run, choose_machine(device))
+    state, which = _load(run, checkpoint, device)
     images = sample_images(state.sampler, draw_latents(num_samples, state.config.latent_size, seed=seed))
     report = judge_for(state.config, features=features).full_report(images)
-    print(json.dumps({"run": str(run), "images_seen": state.images, **report, "seed": seed}, indent=2))
+    facts = {"run": str(run), "checkpoint": which, "images_seen": state.images}
+    print(json.dumps({**facts, **report, "seed": seed}, indent=2))
 
 
 def export(run: Positional[Run], out: Path) -> None:
@@ -134,14 +182,21 @@ def export(run: Positional[Run], out: Path) -> None:
 
 def main() -> int:
     """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    rank, _ = process()
+    warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", rank)
     commands = {command.__name__: command for command in (train, resume, sample, evaluate, export)}
     try:
         tyro.extras.subcommand_cli_from_dict(commands, prog="python -m dcgan_core", description=__doc__)
     except (InvalidInput, Diverged) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}", rank)
         return 2
     except KeyboardInterrupt:
-        print(f"stopped; what {CHECKPOINT} holds can be continued with 'resume'.", file=sys.stderr)
+        _complain(f"stopped; what {CHECKPOINT} holds can be continued with 'resume'.", rank)
         return 130
     return 0
+
+
+def _complain(sentence: str, rank: int) -> None:
+    """Of several processes, the first one speaks for all."""
+    if rank == 0:
+        print(sentence, file=sys.stderr)

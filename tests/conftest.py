@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torch.overrides import TorchFunctionMode
 
 from dcgan_core import glyphs
 from dcgan_core.config import Config
@@ -59,3 +62,30 @@ def tiny_config(tiny_folder: Path) -> Config:
         checkpoint_every_images=48,
         evaluate_every_images=0,
     )
+
+
+READS = {"item", "tolist", "numpy", "cpu", "equal", "is_nonzero", "nonzero"}
+READS |= {"__bool__", "__float__", "__int__", "__index__", "__array__", "__contains__"}
+
+
+class _HostReads(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        if getattr(function, "__name__", "") in READS:
+            self.found.append(function.__name__)
+        return function(*arguments, **(keywords or {}))
+
+
+@pytest.fixture
+def host_reads() -> Callable[[], AbstractContextManager[list[str]]]:
+    """A context that lists every operation inside that brings values of tensors to Python: on a GPU, each one waits."""
+
+    @contextmanager
+    def listening() -> Iterator[list[str]]:
+        with _HostReads() as mode:
+            yield mode.found
+
+    return listening

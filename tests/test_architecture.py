@@ -13,7 +13,8 @@ import dcgan_core
 FOLDER = Path(dcgan_core.__file__).parent
 ORDER = (
     *("config", "runtime", "glyphs", "mixtures", "data", "models", "losses", "steps", "unrolled", "ensemble"),
-    *("classifiers", "metrics", "neighbours", "features", "checkpoint", "evaluation", "train", "recorded", "cli"),
+    *("classifiers", "metrics", "neighbours", "features", "evaluation"),
+    *("checkpoint", "parallel", "state", "capture", "journal", "folder", "train", "recorded", "cli"),
 )
 LINE_LIMIT = 400
 

@@ -16,7 +16,7 @@ from PIL import Image
 from dcgan_core.cli import main
 from dcgan_core.config import Config
 from dcgan_core.data import NAMES
-from dcgan_core.train import CHECKPOINT
+from dcgan_core.train import BEST, CHECKPOINT, load_state
 
 QUICK = (
     *("--image-size", "16", "--latent-size", "8", "--generator-width", "4", "--discriminator-width", "4"),
@@ -172,3 +172,29 @@ def test_numbers_of_samples_that_make_no_sense(run, trained, tmp_path):
     assert_one_sentence(run("evaluate", trained, "--num-samples", 1), "2 or more")
     assert_one_sentence(run("sample", trained, "--num-images", 0, "--out", tmp_path / "x.png"), "1 or more")
     assert_one_sentence(run("sample", trained, "--out", tmp_path / "x.nonsense"), "x.nonsense")
+
+
+def test_sample_and_evaluate_take_the_best_checkpoint_where_there_is_one_and_say_which(run, tiny_folder, tmp_path):
+    out = tmp_path / "run"
+    code, _, errors = run("train", "--data", tiny_folder, "--out", out, *QUICK, "--evaluate-every-images", 32)
+    assert code == 0, errors
+    steps = {name: load_state(out, checkpoint=name).images for name in ("best", "last")}
+    assert steps["last"] == 64 and steps["best"] in (32, 64)
+    for asked, found in (("auto", "best"), ("best", "best"), ("last", "last")):
+        code, output, _ = run("evaluate", out, "--num-samples", 50, "--checkpoint", asked)
+        report = json.loads(output)
+        assert code == 0 and (report["checkpoint"], report["images_seen"]) == (found, steps[found])
+        code, _, errors = run("sample", out, "--checkpoint", asked, "--out", tmp_path / "grid.png")
+        assert code == 0 and f"the {found} checkpoint, at {steps[found]} images" in errors
+    (out / BEST).unlink()
+    assert "the last checkpoint" in run("sample", out, "--out", tmp_path / "grid.png")[2]
+    assert_one_sentence(run("sample", out, "--checkpoint", "best", "--out", tmp_path / "x.png"), "no checkpoint", BEST)
+
+
+@pytest.mark.filterwarnings("always")  # as outside of the tests
+def test_capturing_that_is_impossible_is_one_warning(run, tiny_folder, tmp_path):
+    code, _, errors = run("train", "--data", tiny_folder, "--out", tmp_path / "run", *QUICK, "--capture", "on")
+    assert code == 0
+    assert [line for line in errors.splitlines() if line.startswith("warning: ")] == [
+        "warning: only one process on a CUDA device can capture the iteration: training without."
+    ]

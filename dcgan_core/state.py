@@ -1,0 +1,264 @@
+"""What changes while a run goes on, and one iteration of it; no wait for the device, nothing that writes or prints."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from dcgan_core import models, parallel
+from dcgan_core.config import Config
+from dcgan_core.losses import GAMES, gradient_penalty
+from dcgan_core.runtime import Machine, seed_everything
+from dcgan_core.steps import clip_weights, update_discriminator, update_generator
+
+AVERAGE_WARMUP = 0.1  # the half-life is at most this share of the images seen: the untrained weights fade early
+COMPILER = "inductor"
+
+
+@dataclass
+class State:
+    """Everything that changes while a run goes on. `tensors` and `restore` are what a checkpoint holds."""
+
+    config: Config
+    generator: models.Generator
+    discriminator: models.Discriminator
+    average: models.Generator  # moving average of the generator, from which samples are drawn
+    generator_optimizer: torch.optim.Optimizer
+    discriminator_optimizer: torch.optim.Optimizer
+    latent_rng: torch.Generator
+    scaler: torch.amp.GradScaler | None = None  # of the losses, in float16
+    compiled: dict[str, nn.Module] = field(default_factory=dict)  # the same networks, as the iteration calls them
+    step: int = 0
+
+    @property
+    def images(self) -> int:
+        """Real images shown so far."""
+        return self.step * self.config.images_per_step
+
+    @property
+    def sampler(self) -> models.Generator:
+        """The generator to sample from: the moving average, where there is one."""
+        return self.average if self.config.ema_halflife_images else self.generator
+
+    def tensors(self) -> dict[str, Tensor]:
+        named = {"latent_rng": self.latent_rng.get_state(), **random_states()}
+        for name in ("generator", "discriminator", "average"):
+            named |= {f"{name}.{key}": value for key, value in getattr(self, name).state_dict().items()}
+            if name != "average":
+                named |= _optimizer_tensors(f"{name}_optimizer", getattr(self, f"{name}_optimizer"))
+        if self.scaler:
+            values = self.scaler.state_dict()
+            named |= {f"scaler.{key}": torch.tensor(values[key]) for key in ("scale", "_growth_tracker")}
+        return named
+
+    def restore(self, tensors: dict[str, Tensor], step: int, rank: int = 0) -> None:
+        for name in ("generator", "discriminator", "average"):
+            getattr(self, name).load_state_dict(_below(name, tensors))
+            if name != "average":
+                _restore_optimizer(getattr(self, f"{name}_optimizer"), _below(f"{name}_optimizer", tensors))
+        if self.scaler and "scaler.scale" in tensors:  # not there if the run was trained in another precision so far
+            restored = {key: value.item() for key, value in _below("scaler", tensors).items()}
+            self.scaler.load_state_dict(self.scaler.state_dict() | restored)
+        self.latent_rng.set_state(tensors["latent_rng"])
+        own = tensors if rank == 0 else _below(f"process_{rank}", tensors)
+        if own:
+            torch.set_rng_state(own["torch_rng"])
+            if "cuda_rng" in own and torch.cuda.is_available():
+                torch.cuda.set_rng_state(own["cuda_rng"])
+        else:  # a process more than when the checkpoint was saved
+            _seed_process(self.config, rank, step)
+        self.step = step
+
+
+def random_states() -> dict[str, Tensor]:
+    """States of the random numbers of this process: dropout, and the penalty's points."""
+    named = {"torch_rng": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        named["cuda_rng"] = torch.cuda.get_rng_state()
+    return named
+
+
+def start(config: Config, machine: Machine) -> State:
+    """Freshly initialised networks, optimizers and random numbers on the machine's device."""
+    seed_everything(config.seed)
+    generator, discriminator = models.build(config)
+    # On a CPU, the compiler mistakes the layout that convolutions give their channels-last results (torch 2.14).
+    compiled_on_cpu = machine.compiled and machine.device.type == "cpu"
+    layout = torch.contiguous_format if compiled_on_cpu else torch.channels_last
+    generator = generator.to(machine.device).to(memory_format=layout)
+    discriminator = discriminator.to(machine.device).to(memory_format=layout)
+
+    def adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            network.parameters(),
+            lr=learning_rate,
+            betas=(config.beta1, config.beta2),
+            fused=True,
+            capturable=machine.device.type == "cuda",
+        )
+
+    if machine.rank:  # the same weights, but other dropout than process 0
+        _seed_process(config, machine.rank, 0)
+    return State(
+        config=config,
+        generator=generator,
+        discriminator=discriminator,
+        average=copy.deepcopy(generator).requires_grad_(False),
+        generator_optimizer=adam(generator, config.generator_learning_rate),
+        discriminator_optimizer=adam(discriminator, config.discriminator_learning_rate),
+        latent_rng=torch.Generator(machine.device).manual_seed(config.seed),
+        scaler=machine.scaler(),
+        compiled=_compile(config, generator, discriminator) if machine.compiled else {},
+    )
+
+
+def _compile(config: Config, generator: nn.Module, discriminator: nn.Module) -> dict[str, nn.Module]:
+    """The networks compiled one by one; sampling and checkpoints keep using the uncompiled ones."""
+    networks = {"generator": generator, "discriminator": discriminator}
+    if config.loss == "wasserstein-penalty":
+        warnings.warn("the gradient penalty cannot go through a compiled critic: only the generator is.", stacklevel=3)
+        del networks["discriminator"]
+    compiled = {name: torch.compile(network, dynamic=False, backend=COMPILER) for name, network in networks.items()}
+    return cast(dict[str, nn.Module], compiled)
+
+
+def _seed_process(config: Config, rank: int, step: int) -> None:
+    seed_everything((config.seed * 1_000_003 + rank) * 1_000_003 + step)
+
+
+def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
+    """One iteration: the discriminator's updates, then the generator's against it, then the average.
+
+    `real` is (discriminator_steps * B, C, S, S) in [-1, 1], the same in all processes. Returns the two losses (the
+    discriminator's is the mean of its updates, without the penalty) of this process's share, still on the device.
+    """
+    real, latents, decay = prepare(state, real, machine)
+    return iterate(state, real, latents, decay, machine)
+
+
+def prepare(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor, Tensor]:
+    """What differs from one iteration to the next: this process's real images and latents, and the average's decay.
+
+    Everything that Python has to decide or count is done here, so that `iterate` can be captured.
+    """
+    config = state.config
+    latents = torch.randn(len(real), config.latent_size, generator=state.latent_rng, device=real.device)
+    state.step += 1
+    halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
+    decay = 0.5 ** (len(real) / halflife) if halflife else 0.0
+    share_of = [parallel.share(rows, machine, config.discriminator_steps) for rows in (real, latents)]
+    return share_of[0], share_of[1], torch.full((), decay, device=real.device)
+
+
+def iterate(state: State, real: Tensor, latents: Tensor, decay: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
+    """The work of one iteration: the same operations on the same tensors each time, whatever the values are.
+
+    `real` is (discriminator_steps * B, C, S, S), `latents` is (discriminator_steps * B, latent_size), `decay` is ().
+    """
+    config, game = state.config, GAMES[state.config.loss]
+    generator = state.compiled.get("generator", state.generator)
+    discriminator = state.compiled.get("discriminator", state.discriminator)
+    descend = _descent(state, machine)
+
+    def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return config.penalty_weight * gradient_penalty(critic, real, fake)
+
+    losses = []
+    for part, noise in zip(*(rows.chunk(config.discriminator_steps) for rows in (real, latents)), strict=True):
+        with machine.autocast():
+            fake = generator(noise)  # made once; the last one is used by both players
+        loss = update_discriminator(
+            *(discriminator, state.discriminator_optimizer, game.discriminator, part, fake),
+            penalty=penalty if config.loss == "wasserstein-penalty" else None,
+            autocast=machine.autocast(),
+            descend=descend,
+        )
+        if config.loss == "wasserstein-clipping":
+            clip_weights(state.discriminator, config.clip_limit)
+        losses.append(loss)
+    generator_loss = update_generator(
+        *(discriminator, state.generator_optimizer, game.generator, fake),
+        autocast=machine.autocast(),
+        descend=descend,
+    )
+    if config.ema_halflife_images:
+        update_average(state.average, state.generator, decay)
+    return torch.stack(losses).mean(), generator_loss
+
+
+def _descent(state: State, machine: Machine) -> Callable[[Tensor, torch.optim.Optimizer], None]:
+    """One optimizer step, as `steps.descend`, with all that the machine needs for it.
+
+    In float16 the loss is scaled up for the backward pass and the gradients down again, and a step whose gradients
+    overflow is left out, on the device. With several processes, gradients are averaged before that.
+    """
+
+    def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        (state.scaler.scale(loss) if state.scaler else loss).backward()
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        parallel.average([weight.grad for weight in weights if weight.grad is not None], machine)
+        if state.scaler:
+            state.scaler.step(optimizer)
+            state.scaler.update()
+        else:
+            optimizer.step()
+
+    return descend
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: Tensor | float) -> None:
+    """Moves the weights and batch-norm statistics of `average` towards `network`: a <- decay a + (1 - decay) n."""
+    towards = dict(network.state_dict())
+    pairs = [(value, towards[name]) for name, value in average.state_dict().items()]
+    floating = [pair for pair in pairs if pair[0].is_floating_point()]
+    old = [pair[0] for pair in floating]
+    distances = torch._foreach_sub([pair[1] for pair in floating], old)
+    torch._foreach_mul_(distances, 1 - decay)
+    torch._foreach_add_(old, distances)
+    for before, now in pairs:
+        if not before.is_floating_point():  # the count of batches
+            before.copy_(now)
+
+
+@torch.no_grad()
+def sample(generator: models.Generator, latents: Tensor, *, chunk: int = 250) -> Tensor:
+    """Images (N, C, S, S) in [-1, 1], float32 on the CPU, from latents (N, latent_size).
+
+    In eval mode: with the statistics of single batches, an image would depend on which others are made beside it.
+    """
+    was_training = generator.training
+    generator.eval()
+    device = next(generator.parameters()).device
+    images = torch.cat([generator(part.to(device)).float().cpu() for part in latents.split(chunk)])
+    generator.train(was_training)
+    return images
+
+
+def draw_latents(num_latents: int, latent_size: int, *, seed: int) -> Tensor:
+    """Latents (num_latents, latent_size) from N(0, 1) that depend on the seed alone, on the CPU."""
+    return torch.randn(num_latents, latent_size, generator=torch.Generator().manual_seed(seed))
+
+
+def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{prefix}.{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Gives each moment the device and memory layout of its parameter, which the fused update relies on."""
+    for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
+        for key, value in _below(str(index), tensors).items():
+            like = parameter if value.shape == parameter.shape else value.to(parameter.device)
+            optimizer.state[parameter][key] = torch.empty_like(like, dtype=value.dtype).detach().copy_(value)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
