@@ -17,7 +17,7 @@ from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import unscale
 from dcgan_core.evaluation import judge_for
 from dcgan_core.recorded import export as export_run
-from dcgan_core.runtime import Device, Machine, Precision, Switch, choose_machine, process
+from dcgan_core.runtime import Device, Machine, Precision, choose_machine, process
 from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, draw_latents, load_state
 from dcgan_core.train import resume as resume_run
 from dcgan_core.train import sample as sample_images
@@ -33,7 +33,7 @@ def train(
     device: Device = "auto",
     precision: Precision = "auto",
     compile: bool = False,
-    capture: Switch = "auto",
+    capture: bool = False,
     tensorboard: bool = False,
 ) -> None:
     """Train a DCGAN from scratch.
@@ -48,10 +48,10 @@ def train(
         device: Where to compute; auto takes a GPU if there is one.
         precision: Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU.
         compile: Compile the networks with torch.compile first; it takes a minute.
-        capture: Record the whole iteration as one CUDA graph; auto does on one GPU.
+        capture: Record the whole iteration as one CUDA graph and replay it; for one process on a GPU.
         tensorboard: Write curves and samples for TensorBoard, too.
     """
-    machine = _announce(choose_machine(device, precision, compiled=compile, capture=capture))
+    machine = _announce(choose_machine(device, precision, compiled=compile, captured=capture))
     train_run(config, out, machine=machine, tensorboard=tensorboard)
     _say_done(out, machine)
 
@@ -62,7 +62,7 @@ def resume(
     device: Device = "auto",
     precision: Precision = "auto",
     compile: bool = False,
-    capture: Switch = "auto",
+    capture: bool = False,
     tensorboard: bool = False,
 ) -> None:
     """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
@@ -74,10 +74,10 @@ def resume(
         device: Where to compute; auto takes a GPU if there is one.
         precision: Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU.
         compile: Compile the networks with torch.compile first; it takes a minute.
-        capture: Record the whole iteration as one CUDA graph; auto does on one GPU.
+        capture: Record the whole iteration as one CUDA graph and replay it; for one process on a GPU.
         tensorboard: Write curves and samples for TensorBoard, too.
     """
-    machine = _announce(choose_machine(device, precision, compiled=compile, capture=capture))
+    machine = _announce(choose_machine(device, precision, compiled=compile, captured=capture))
     resume_run(run, total_images=total_images, machine=machine, tensorboard=tensorboard)
     _say_done(run, machine)
 

@@ -38,7 +38,12 @@ def joined(machine: Machine) -> Iterator[None]:
 
 
 def check(config: Config, machine: Machine) -> None:
-    """Raises `InvalidInput` if the config's batch cannot be shared among the processes."""
+    """Raises `InvalidInput` if the config's batch, or its way of updating, cannot be shared among the processes."""
+    if config.unrolled_steps and machine.num_processes > 1:
+        raise InvalidInput(
+            f"unrolled_steps is {config.unrolled_steps}, but the steps ahead are not shared among processes: "
+            "use one process, or set it to 0."
+        )
     if config.batch_size % machine.num_processes or config.batch_size < 2 * machine.num_processes:
         raise InvalidInput(
             f"batch_size is {config.batch_size}, which {machine.num_processes} processes cannot share in equal parts "

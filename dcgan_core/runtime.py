@@ -17,7 +17,6 @@ from dcgan_core.config import InvalidInput
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Switch = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,13 @@ def process() -> tuple[int, int]:
 
 
 def choose_machine(
-    device: Device = "auto", precision: Precision = "auto", *, compiled: bool = False, capture: Switch = "auto"
+    device: Device = "auto", precision: Precision = "auto", *, compiled: bool = False, captured: bool = False
 ) -> Machine:
     """The fastest device that is here, and bfloat16 only where the chip computes in it.
 
     `torch.cuda.is_bf16_supported()` also says yes to emulation, so the compute capability decides (8.0 or higher).
-    Cards from 7.0 on have tensor cores for float16. On a CPU it is the AVX512-BF16 or AMX instructions. `capture`
-    "auto" is on for one process on CUDA; "on" elsewhere is a warning. Raises `InvalidInput` if the device is not there.
+    Cards from 7.0 on have tensor cores for float16. On a CPU it is the AVX512-BF16 or AMX instructions. `captured` is
+    for one process on CUDA; elsewhere it is a warning. Raises `InvalidInput` if the device is not there.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -78,7 +77,7 @@ def choose_machine(
             where = torch.device(device, int(os.environ.get("LOCAL_RANK", rank)))
             torch.cuda.set_device(where)
     can_capture = device == "cuda" and num_processes == 1
-    if capture == "on" and not can_capture:
+    if captured and not can_capture:
         warnings.warn("only one process on a CUDA device can capture the iteration: training without.", stacklevel=2)
     reason = f"{device_name(device)}, convolutions in {precision} ({why})"
     if num_processes > 1:
@@ -90,7 +89,7 @@ def choose_machine(
         rank=rank,
         num_processes=num_processes,
         compiled=compiled,
-        captured=can_capture and capture != "off",
+        captured=captured and can_capture,
     )
 
 

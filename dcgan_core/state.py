@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -16,6 +17,7 @@ from dcgan_core.config import Config
 from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.runtime import Machine, seed_everything
 from dcgan_core.steps import clip_weights, update_discriminator, update_generator
+from dcgan_core.unrolled import update_generator_unrolled
 
 AVERAGE_WARMUP = 0.1  # the half-life is at most this share of the images seen: the untrained weights fade early
 COMPILER = "inductor"
@@ -182,11 +184,23 @@ def iterate(state: State, real: Tensor, latents: Tensor, decay: Tensor, machine:
         if config.loss == "wasserstein-clipping":
             clip_weights(state.discriminator, config.clip_limit)
         losses.append(loss)
-    generator_loss = update_generator(
-        *(discriminator, state.generator_optimizer, game.generator, fake),
-        autocast=machine.autocast(),
-        descend=descend,
-    )
+    if config.unrolled_steps:
+        in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
+        generator_loss = update_generator_unrolled(
+            *(state.discriminator, state.generator_optimizer, game.generator, part, fake.float() if in_full else fake),
+            num_steps=config.unrolled_steps,
+            discriminator_optimizer=state.discriminator_optimizer,
+            discriminator_loss_function=game.discriminator,
+            zero_sum=config.loss == "minimax",
+            autocast=nullcontext() if in_full else machine.autocast(),
+            descend=descend,
+        )
+    else:
+        generator_loss = update_generator(
+            *(discriminator, state.generator_optimizer, game.generator, fake),
+            autocast=machine.autocast(),
+            descend=descend,
+        )
     if config.ema_halflife_images:
         update_average(state.average, state.generator, decay)
     return torch.stack(losses).mean(), generator_loss

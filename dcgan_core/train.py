@@ -45,6 +45,7 @@ __all__ = [
 
 NUM_WATCHED = 64  # fixed latents whose samples are saved again and again
 NUM_JUDGED = 2_000  # fixed latents whose samples are measured again and again
+OTHER_LATENTS = 1_000_000  # added to the seed: the best is not chosen by the latents that `evaluate` draws
 
 
 class Diverged(RuntimeError):
@@ -203,7 +204,7 @@ class _Examiner:
     def __init__(self, config: Config, judge: Judge | None) -> None:
         self.judge = judge
         self.possible = True
-        self.latents = draw_latents(NUM_JUDGED, config.latent_size, seed=config.seed)
+        self.latents = draw_latents(NUM_JUDGED, config.latent_size, seed=config.seed + OTHER_LATENTS)
 
     def __call__(self, state: State, line: dict[str, Any]) -> None:
         if not self.possible:
@@ -226,7 +227,7 @@ def _describe(state: State, losses: list[float], seconds: float) -> dict[str, An
     if not all(map(math.isfinite, losses)):
         raise Diverged(
             f"a loss is no longer finite at {state.images} images: the checkpoint from before is kept; "
-            "start again with a lower learning_rate."
+            "start again with lower learning rates."
         )
     names = ("discriminator_loss", "generator_loss")
     return {"images": state.images, **dict(zip(names, losses, strict=True)), "seconds": seconds}

@@ -31,7 +31,15 @@ GAMES = {
     "three updates": {"discriminator_steps": 3},
     "clipping": {"loss": "wasserstein-clipping", "discriminator_steps": 2},
     "penalty": {"loss": "wasserstein-penalty", "discriminator_norm": "layer", "discriminator_steps": 2},
-    "spectrum": {"loss": "hinge", "discriminator_norm": "none", "spectral_norm": True, "minibatch_std": True},
+    "unrolled": {"unrolled_steps": 2},
+    "unrolled minimax": {"unrolled_steps": 2, "loss": "minimax"},
+    "spectrum": {
+        "loss": "hinge",
+        "discriminator_norm": "none",
+        "spectral_norm": True,
+        "minibatch_std": True,
+        "unrolled_steps": 2,
+    },
 }
 
 
@@ -279,7 +287,7 @@ def test_on_a_gpu_recording_leaves_no_trace(tiny_config, tiny_dataset, before):
 @pytest.mark.gpu
 def test_on_a_gpu_no_iteration_waits(tiny_config, tiny_dataset):
     """torch raises where it would wait for the device; batches are taken before, since an epoch's order is copied."""
-    machine = choose_machine("cuda", "float32", capture="off")
+    machine = choose_machine("cuda", "float32")
     batches = Batches(tiny_dataset.to(machine.device).images, batch_size=8, seed=0)
     state = start(tiny_config, machine)
     advance(state, batches(0), machine)

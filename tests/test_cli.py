@@ -193,7 +193,7 @@ def test_sample_and_evaluate_take_the_best_checkpoint_where_there_is_one_and_say
 
 @pytest.mark.filterwarnings("always")  # as outside of the tests
 def test_capturing_that_is_impossible_is_one_warning(run, tiny_folder, tmp_path):
-    code, _, errors = run("train", "--data", tiny_folder, "--out", tmp_path / "run", *QUICK, "--capture", "on")
+    code, _, errors = run("train", "--data", tiny_folder, "--out", tmp_path / "run", *QUICK, "--capture")
     assert code == 0
     assert [line for line in errors.splitlines() if line.startswith("warning: ")] == [
         "warning: only one process on a CUDA device can capture the iteration: training without."

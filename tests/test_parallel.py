@@ -261,6 +261,12 @@ def test_a_batch_that_cannot_be_shared_is_one_sentence(tiny_config, batch_size, 
     parallel.check(replace(tiny_config, batch_size=2 * num_processes), machine(0, num_processes))
 
 
+def test_looking_ahead_is_refused_with_several_processes(tiny_config):
+    with pytest.raises(InvalidInput, match=r"unrolled_steps is 2.*one process"):
+        parallel.check(replace(tiny_config, unrolled_steps=2), machine(0, 2))
+    parallel.check(replace(tiny_config, unrolled_steps=2), machine(0, 1))
+
+
 def test_with_one_process_nothing_is_exchanged():
     alone = machine(0, 1)
     with parallel.joined(alone):

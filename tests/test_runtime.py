@@ -43,7 +43,7 @@ def test_a_card_gets_the_precision_that_it_is_made_for(card, capability, precisi
     machine = choose_machine()
     assert machine.device == torch.device("cuda") and machine.precision == precision
     assert str(precision).removeprefix("torch.") in machine.reason
-    assert (machine.captured, machine.compiled) == (True, False)
+    assert (machine.captured, machine.compiled) == (False, False)
 
 
 def test_what_is_asked_for_is_done_and_the_reason_says_whether_the_chip_is_made_for_it(card):
@@ -65,12 +65,11 @@ def test_float16_alone_comes_with_a_scaler():
         assert choose_machine("cpu", precision).scaler() is None
 
 
-def test_capturing_is_on_for_one_process_on_cuda_and_a_warning_where_it_is_impossible(card, monkeypatch):
+def test_capturing_is_for_one_process_on_cuda_and_a_warning_where_it_is_impossible(card, monkeypatch):
     with pytest.warns(UserWarning, match="CUDA"):
-        assert not choose_machine("cpu", capture="on").captured
+        assert not choose_machine("cpu", captured=True).captured
     card(8, 0)
-    assert choose_machine(capture="on").captured
-    assert not choose_machine(capture="off").captured
+    assert choose_machine(captured=True).captured
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
