@@ -32,10 +32,11 @@ site: $(INSTALLED) ## The same, with broken references as errors (what CI builds
 
 test: test-core test-notebooks ## Run all tests, then every chapter in smoke mode
 
+# One thread a process here and below: two at a time would otherwise fight for the cores. A file's tests stay together,
+# because they share what is slow to make.
 test-core: $(INSTALLED) ## Run the tests
-	$(BIN)/python -m pytest tests --ignore=tests/site
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=25 tests --ignore=tests/site
 
-# One thread a chapter: two chapters at a time would otherwise fight for the cores.
 test-notebooks: $(INSTALLED) ## Run every chapter in smoke mode
 	DCGAN_SMOKE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n $(WORKERS) notebooks
 
