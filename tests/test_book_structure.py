@@ -91,6 +91,15 @@ def test_every_bibliography_entry_can_be_found_and_every_citation_has_one():
     assert cited <= set(keys)
 
 
+def test_every_term_stands_once_in_the_glossary_in_alphabetical_order_and_every_symbol_once_in_the_table():
+    symbols, glossary = prose(ROOT / "book" / "notation.md").split("```{glossary}\n")
+    terms = re.findall(r"^(\S.*)\n  \S", glossary, re.MULTILINE)
+    plain = [term.lower().replace("é", "e").replace("-", " ") for term in terms]
+    assert len(terms) > 50 and plain == sorted(set(plain))
+    rows = re.findall(r"^\| (\$.*?) \| ", symbols, re.MULTILINE)
+    assert len(rows) > 25 and len(rows) == len(set(rows))
+
+
 def test_every_requirement_says_why_it_is_there():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     assert [line for line in lines if line and "#" not in line] == []
