@@ -123,3 +123,56 @@ def test_ends_with_take_away_quiz_and_further_reading(chapter):
     headings = re.findall(r"^#{2,3} (.*)", text(chapter), flags=re.MULTILINE)
     for wanted in ("take away", "quiz", "further reading"):
         assert any(wanted in heading.lower() for heading in headings), f"no heading {wanted!r} among {headings}"
+
+
+HEADER = re.compile(
+    r"# (?P<number>\d+)\. (?P<title>[^\n]+)\n\n"
+    r"\*\*Question\.\*\* (?P<question>[^.?]+\?)\n\n"
+    r"\*\*Answer\.\*\* (?P<answer>\S(?:.|\n(?!\n))+\.)\n\n"
+    r"\*\*Before you start\.\*\* (?P<needed>\S(?:.|\n(?!\n))+\.)\n\n"
+    r"\*\*Reading time:\*\* \d+ minutes\. "
+    r"\*\*To run:\*\* about \d+ seconds and \d+ GB of memory on 2 CPU cores[,;] (?P<gpu>[^\n]*GPU[^\n]*)\."
+)
+
+
+def header(chapter):
+    found = HEADER.fullmatch(cells(chapter, "markdown")[0].source.strip())
+    assert found, "the first cell needs title, question, answer, what comes before, and the times, in the usual form"
+    return found
+
+
+def test_says_at_the_top_what_it_asks_answers_needs_and_takes(chapter):
+    assert int(header(chapter)["number"]) == int(chapter.name[:2])
+
+
+def test_landing_page_lists_it_with_its_own_title_and_question(chapter):
+    landing = (ROOT / "book" / "intro.md").read_text(encoding="utf-8")
+    top = header(chapter)
+    row = f"| {top['number']} | [{top['title']}](../notebooks/{chapter.name}) | {top['question']} | **out** |"
+    assert row in landing
+
+
+def test_says_what_can_go_wrong_and_what_people_believe(chapter):
+    section = text(chapter).split("## What can go wrong", 1)[1].split("\n## ", 1)[0]
+    assert "| symptom | likely cause | look at |\n|---|---|---|\n" in section
+    assert '**What people believe, and is not so.** *"' in section
+
+
+def test_exercises_are_numbered_and_state_how_hard_and_how_long(chapter):
+    number = chapter.name[:2]
+    exercises = re.findall(
+        r"^### Exercise (\d\d)\.(\d): [^\n]+\n\n\*Difficulty: (?:●○○|●●○|●●●) · \d+ minutes\*$", text(chapter), re.M
+    )
+    assert exercises == [(number, str(place)) for place in range(1, len(exercises) + 1)]
+    assert len(exercises) == text(chapter).count("### Exercise ")
+
+
+def test_take_away_has_five_points_and_quiz_three_questions_with_one_right_answer_each(chapter):
+    points, rest = text(chapter).split("## Take away", 1)[1].split("## Quiz", 1)
+    assert len(re.findall(r"^- ", points, re.M)) == 5
+    questions = re.split(r"^\*\*\d\. ", rest.split("## Further reading", 1)[0], flags=re.M)[1:]
+    assert len(questions) == 3
+    for question in questions:
+        answers = re.findall(r"<summary>([A-C])\. .*?</summary>\n\n(Right)?", question, re.S)
+        assert [letter for letter, _ in answers] == ["A", "B", "C"]
+        assert sum(bool(right) for _, right in answers) == 1, question

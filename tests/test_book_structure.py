@@ -49,6 +49,38 @@ def test_landing_page_calls_a_chapter_out_exactly_if_it_exists():
         assert [f"../notebooks/{path.name}" for path in files] == re.findall(r"\]\((.*?)\)", title)
 
 
+def slugs(path):
+    """The addresses of the headings of a page, as GitHub and MyST make them."""
+    headings = re.findall(r"^#{1,4} (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(path):
+    """Links within the book that lead to no file, or to no heading in it."""
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        address, _, fragment = link.partition("#")
+        target = (path.parent / address).resolve() if address else path
+        if not target.is_file() or not target.is_relative_to(ROOT) or (fragment and fragment not in slugs(target)):
+            broken.append(link)
+    return broken
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES, *CHAPTERS], ids=lambda path: path.name)
+def test_every_link_within_the_book_leads_to_a_file_and_a_heading_that_exist(page):
+    assert broken_links(page) == []
+
+
+def test_a_link_to_a_missing_file_or_heading_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "there.md").write_text("# The one heading")
+    page = tmp_path / "page.md"
+    page.write_text("[1](there.md#the-one-heading) [2](there.md) [3](gone.md) [4](there.md#other) [5](https://a.org/x)")
+    assert broken_links(page) == ["gone.md", "there.md#other"]
+
+
 def test_every_bibliography_entry_can_be_found_and_every_citation_has_one():
     entries = re.split(r"^@", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     keys = [re.match(r"\w+\{(\w+),", entry)[1] for entry in entries]
@@ -57,6 +89,15 @@ def test_every_bibliography_entry_can_be_found_and_every_citation_has_one():
         assert re.search(r"^  (doi|eprint|url) +=", entry, flags=re.MULTILINE), f"nowhere to find it:\n{entry}"
     cited = set(re.findall(r"\{cite:[tp]\}`(\w+)`", "\n".join(map(prose, PAGES))))
     assert cited <= set(keys)
+
+
+def test_every_term_stands_once_in_the_glossary_in_alphabetical_order_and_every_symbol_once_in_the_table():
+    symbols, glossary = prose(ROOT / "book" / "notation.md").split("```{glossary}\n")
+    terms = re.findall(r"^(\S.*)\n  \S", glossary, re.MULTILINE)
+    plain = [term.lower().replace("é", "e").replace("-", " ") for term in terms]
+    assert len(terms) > 50 and plain == sorted(set(plain))
+    rows = re.findall(r"^\| (\$.*?) \| ", symbols, re.MULTILINE)
+    assert len(rows) > 25 and len(rows) == len(set(rows))
 
 
 def test_every_requirement_says_why_it_is_there():
