@@ -1,4 +1,7 @@
-"""The command line: train, resume, sample, evaluate, export, benchmark. The flags of `train` are the fields of `Config`."""
+"""The command line: train, resume, sample, evaluate, export, benchmark.
+
+The flags of `train` are the fields of `Config`.
+"""
 
 from __future__ import annotations
 
