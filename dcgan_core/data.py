@@ -128,13 +128,16 @@ class Batches:
 
     def __call__(self, step: int) -> Tensor:
         """Batch (B, C, S, S) in [-1, 1] of iteration `step`, counted from 0."""
+        return scale(self.images[self.rows(step)])
+
+    def rows(self, step: int) -> Tensor:
+        """Which images these are: (B,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             rng = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._order = torch.randperm(len(self.images), generator=rng).to(self.images.device)
             self._epoch = epoch
-        chosen = self._order[position * self.batch_size : (position + 1) * self.batch_size]
-        return scale(self.images[chosen])
+        return self._order[position * self.batch_size : (position + 1) * self.batch_size]
 
 
 def load_folder(folder: Path, *, image_size: int, channels: int) -> Dataset:

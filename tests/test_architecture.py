@@ -14,7 +14,8 @@ FOLDER = Path(dcgan_core.__file__).parent
 ORDER = (
     *("config", "runtime", "glyphs", "mixtures", "data", "models", "losses", "steps", "unrolled", "ensemble"),
     *("classifiers", "metrics", "neighbours", "features", "evaluation"),
-    *("checkpoint", "parallel", "state", "capture", "journal", "folder", "train", "recorded", "cli"),
+    *("checkpoint", "parallel", "state", "capture", "journal", "folder", "train", "recorded"),
+    *("ladder", "benchmark", "cli"),
 )
 LINE_LIMIT = 400
 
