@@ -119,7 +119,7 @@ class PointConfig:
 
 
 # A plain GAN on the ring of 8, so small that on one thread of a CPU 16 seeds take two to three times as long as one.
-# The presets differ in two settings; `tests/claims/test_mixtures.py` holds what they do, over several seeds.
+# The presets differ in two settings; `tests/claims/test_presets.py` holds what they do, over several seeds.
 COVERS = PointConfig(
     latent_size=16,
     generator_width=64,
