@@ -39,5 +39,5 @@ def animation(frames: Sequence[Image.Image], *, alt: str, caption: str, frame_mi
         f'<source media="(prefers-reduced-motion: reduce), print" srcset="data:image/webp;base64,{resting}">'
         f'<img src="data:image/webp;base64,{moving}" width="{width}" height="{height}" '
         f'style="max-width: 100%; height: auto" alt="{html.escape(alt)}">'
-        f"</picture><figcaption>{html.escape(caption)}</figcaption></figure>"
+        f'</picture><figcaption><p><span class="caption-text">{html.escape(caption)}</span></p></figcaption></figure>'
     )
