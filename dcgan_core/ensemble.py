@@ -30,7 +30,9 @@ from dcgan_core.mixtures import (
     mode_statistics,
     ring,
 )
-from dcgan_core.steps import clip_weights, update_discriminator, update_generator
+from dcgan_core.stacked import stack
+from dcgan_core.steps import clip_weights, update_discriminator
+from dcgan_core.unrolled import update_generator_unrolled
 
 MIXTURES: dict[str, Callable[[], Mixture]] = {"ring": ring, "grid": grid}
 
@@ -69,6 +71,15 @@ class PointConfig:
     clip_limit: float = 0.01
     """Largest absolute weight of the critic; for the loss wasserstein-clipping only."""
 
+    spectral_norm: bool = False
+    """Divide every weight of the discriminator by its largest singular value."""
+
+    minibatch_std: bool = False
+    """Show the discriminator how much the points of its batch differ: one more unit before its last layer."""
+
+    unrolled_steps: int = 0
+    """Discriminator steps that the generator's update looks ahead, differentiably (unrolled GAN); 0 is ordinary."""
+
     discriminator_steps: int = 1
     """Discriminator updates per generator update, each on a new batch."""
 
@@ -104,14 +115,20 @@ class PointConfig:
         ):
             self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
         for field in dataclasses.fields(self):
-            if field.type == "int":
+            if field.type == "int" and field.name != "unrolled_steps":
                 self._require(field.name, getattr(self, field.name) >= 1, "1 or more")
+        self._require("unrolled_steps", self.unrolled_steps >= 0, "0 or more")
         for name in ("penalty_weight", "clip_limit"):
             self._require(name, getattr(self, name) > 0, "more than 0")
         for name in ("generator_learning_rate", "discriminator_learning_rate"):
             self._require(name, 0 < getattr(self, name) < 1, "between 0 and 1")
         for name in ("beta1", "beta2"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
+        if self.unrolled_steps and self.loss.startswith("wasserstein"):
+            raise InvalidInput(
+                f"unrolled_steps is {self.unrolled_steps}, but looking ahead is not defined for {self.loss}: "
+                "choose another loss, or set unrolled_steps to 0."
+            )
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:
@@ -145,34 +162,14 @@ def build(config: PointConfig, rng: torch.Generator) -> tuple[PointGenerator, Po
         rng=rng,
     )
     discriminator = PointDiscriminator(
-        depth=config.discriminator_depth, width=config.discriminator_width, activation=config.activation, rng=rng
+        depth=config.discriminator_depth,
+        width=config.discriminator_width,
+        activation=config.activation,
+        spectral_norm=config.spectral_norm,
+        minibatch_std=config.minibatch_std,
+        rng=rng,
     )
     return generator, discriminator
-
-
-class StackedLinear(nn.Module):
-    """Linear layers of one shape side by side: (S, B, inputs) to (S, B, outputs), layer s sees the batch s."""
-
-    def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))  # (S, outputs, inputs)
-        self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))  # (S, outputs)
-
-    def forward(self, batches: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias[:, None], batches, self.weight.transpose(1, 2))
-
-
-def stack(networks: Sequence[PointGenerator] | Sequence[PointDiscriminator]) -> nn.Sequential:
-    """Networks of one shape as one: (S, B, inputs) to (S, B, outputs), network s sees the batch s.
-
-    Half the time of `torch.func.vmap` over the networks, which the test compares it with.
-    """
-    return nn.Sequential(
-        *(
-            StackedLinear(layers) if isinstance(layers[0], nn.Linear) else layers[0]
-            for layers in zip(*(network.layers for network in networks), strict=True)
-        )
-    )
 
 
 @dataclass
@@ -269,7 +266,13 @@ def advance(ensemble: Ensemble) -> tuple[Tensor, Tensor]:
         )
         if config.loss == "wasserstein-clipping":
             clip_weights(ensemble.discriminator, config.clip_limit)
-    update_generator(ensemble.discriminator, ensemble.generator_optimizer, of_all("generator", game.generator), fake)
+    update_generator_unrolled(
+        *(ensemble.discriminator, ensemble.generator_optimizer, of_all("generator", game.generator), real, fake),
+        num_steps=config.unrolled_steps,
+        discriminator_optimizer=ensemble.discriminator_optimizer,
+        discriminator_loss_function=of_all("discriminator ahead", game.discriminator),
+        zero_sum=config.loss == "minimax",
+    )
     ensemble.step += 1
     return losses["discriminator"], losses["generator"]
 

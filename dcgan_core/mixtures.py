@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
+
+from dcgan_core.models import MinibatchStd
 
 Activation = Literal["relu", "tanh"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -122,7 +125,10 @@ class PointGenerator(nn.Module):
 
 
 class PointDiscriminator(nn.Module):
-    """Points (B, 2) to logits (B,): positive means "real". `depth` hidden layers of `width` units; also a critic."""
+    """Points (B, 2) to logits (B,): positive means "real". `depth` hidden layers of `width` units; also a critic.
+
+    `spectral_norm` and `minibatch_std` are what they are in `models.Discriminator`, the latter before the last layer.
+    """
 
     def __init__(
         self,
@@ -130,10 +136,19 @@ class PointDiscriminator(nn.Module):
         depth: int = 2,
         width: int = 128,
         activation: Activation = "relu",
+        spectral_norm: bool = False,
+        minibatch_std: bool = False,
         rng: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.layers = _perceptron([2, *[width] * depth, 1], activation, rng)
+        if minibatch_std:
+            self.layers[-1] = _linear(width + 1, 1, rng)
+            self.layers.insert(len(self.layers) - 1, MinibatchStd())
+        if spectral_norm:
+            for layer in self.layers:
+                if isinstance(layer, nn.Linear):
+                    _normalise_spectrum(layer, rng)
 
     def forward(self, points: Tensor) -> Tensor:
         return self.layers(points).squeeze(-1)
@@ -147,9 +162,25 @@ def _perceptron(sizes: list[int], activation: Activation, rng: torch.Generator |
     """
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
-        linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # draws no number of its own
-        bound = 1 / math.sqrt(inputs)
-        for parameter in (linear.weight, linear.bias):
-            nn.init.uniform_(parameter, -bound, bound, generator=rng)
-        layers += [linear, ACTIVATIONS[activation]()]
+        layers += [_linear(inputs, outputs, rng), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
+
+
+def _linear(inputs: int, outputs: int, rng: torch.Generator | None) -> nn.Linear:
+    linear = nn.utils.skip_init(nn.Linear, inputs, outputs)  # draws no number of its own
+    bound = 1 / math.sqrt(inputs)
+    for parameter in (linear.weight, linear.bias):
+        nn.init.uniform_(parameter, -bound, bound, generator=rng)
+    return linear
+
+
+def _normalise_spectrum(linear: Any, rng: torch.Generator | None) -> None:
+    """Spectral normalisation, with the first guess at the singular vectors from `rng`."""
+    weight = linear.weight.detach()
+    with torch.random.fork_rng([]):  # it draws a guess of its own
+        normalise_spectrum(linear)
+    (spectrum,) = linear.parametrizations.weight
+    for name, size in (("_u", weight.shape[0]), ("_v", weight.shape[1])):
+        guess = torch.randn(size, generator=rng)
+        setattr(spectrum, name, nn.functional.normalize(guess, dim=0))
+    spectrum._power_method(weight, 15)  # as many as torch takes at this place

@@ -111,6 +111,8 @@ class Discriminator(nn.Module):
 class MinibatchStd(nn.Module):
     """Appends to (B, C, H, W) one map that says how much the images of a group differ: (B, C + 1, H, W).
 
+    Features (B, C) without places, as of points, are fine, too: (B, C + 1).
+
     The map holds, for every image of a group of 4 (or of the whole batch, if 4 does not divide it), the standard
     deviation over the group, averaged over channels and places. Images that look alike give themselves away.
     Source: Karras et al. 2018 (arXiv:1710.10196), section 3; groups of 4 as in its released code, here of neighbours.
@@ -118,11 +120,11 @@ class MinibatchStd(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         size = STD_GROUP_SIZE if len(maps) % STD_GROUP_SIZE == 0 else len(maps)
-        groups = maps.float().unflatten(0, (-1, size))  # (B / 4, 4, C, H, W)
+        groups = maps.to(torch.promote_types(maps.dtype, torch.float32)).unflatten(0, (-1, size))  # (B / 4, 4, C, H, W)
         variance = groups.var(dim=1, unbiased=False)
-        deviation = (variance + 1e-8).sqrt().mean(dim=(1, 2, 3))  # (B / 4,); the root of 0 has no gradient
-        extra = deviation.repeat_interleave(size).to(maps.dtype).view(-1, 1, 1, 1).expand(-1, 1, *maps.shape[2:])
-        return torch.cat([maps, extra], dim=1)
+        deviation = (variance + 1e-8).sqrt().flatten(1).mean(dim=1)  # (B / 4,); the root of 0 has no gradient
+        extra = deviation.repeat_interleave(size).to(maps.dtype)  # (B,)
+        return torch.cat([maps, extra.view(-1, *[1] * (maps.dim() - 1)).expand_as(maps[:, :1])], dim=1)
 
 
 def double(before: int, after: int, upsampling: Upsampling) -> nn.Module:

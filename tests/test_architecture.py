@@ -12,7 +12,19 @@ import dcgan_core
 
 FOLDER = Path(dcgan_core.__file__).parent
 ORDER = (
-    *("config", "runtime", "glyphs", "mixtures", "data", "models", "losses", "steps", "unrolled", "ensemble"),
+    *(
+        "config",
+        "runtime",
+        "glyphs",
+        "data",
+        "models",
+        "mixtures",
+        "stacked",
+        "losses",
+        "steps",
+        "unrolled",
+        "ensemble",
+    ),
     *("classifiers", "metrics", "neighbours", "features", "evaluation"),
     *("checkpoint", "parallel", "state", "capture", "journal", "folder", "train", "recorded"),
     *("ladder", "benchmark", "cli"),

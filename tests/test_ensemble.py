@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from dcgan_core import ensemble
+from dcgan_core import ensemble, stacked
 from dcgan_core.config import InvalidInput
-from dcgan_core.ensemble import MIXTURES, PointConfig, advance, build, stack, start, train
+from dcgan_core.ensemble import MIXTURES, PointConfig, advance, build, start, train
 from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.mixtures import PointDiscriminator, PointGenerator, mode_statistics
-from dcgan_core.steps import clip_weights, update_discriminator, update_generator
+from dcgan_core.stacked import stack
+from dcgan_core.steps import clip_weights, update_discriminator
+from dcgan_core.unrolled import update_generator_unrolled
 
 TINY = PointConfig(
     latent_size=3,
@@ -62,7 +64,13 @@ def one_seed(config: PointConfig, seed: int) -> tuple[Tensor, Tensor]:
             )
             if config.loss == "wasserstein-clipping":
                 clip_weights(discriminator, config.clip_limit)
-        generator_loss = update_generator(discriminator, generator_optimizer, game.generator, fake)
+        generator_loss = update_generator_unrolled(
+            *(discriminator, generator_optimizer, game.generator, real, fake),
+            num_steps=config.unrolled_steps,
+            discriminator_optimizer=discriminator_optimizer,
+            discriminator_loss_function=game.discriminator,
+            zero_sum=config.loss == "minimax",
+        )
         losses.append(torch.stack([discriminator_loss, generator_loss]))
         if step % config.snapshot_every_steps == 0 or step == config.total_steps:
             samples.append(generator(watched).detach())
@@ -89,6 +97,11 @@ def test_many_seeds_together_are_the_same_as_one_after_the_other(loss):
         {"mixture": "grid"},
         {"activation": "tanh", "generator_depth": 1, "discriminator_depth": 3},
         {"beta1": 0.9, "beta2": 0.9, "discriminator_steps": 3},
+        {"spectral_norm": True},
+        {"minibatch_std": True},
+        {"minibatch_std": True, "batch_size": 15, "spectral_norm": True, "unrolled_steps": 1},
+        {"unrolled_steps": 3, "beta1": 0.9},
+        {"unrolled_steps": 2, "loss": "minimax"},
     ],
 )
 def test_every_option_means_the_same_together_as_alone(changes):
@@ -122,6 +135,25 @@ def punishing_the_mean_over_the_seeds(*arguments, **options):
     return train_with("gradient_penalty", penalty, *arguments, **options)
 
 
+def normalising_all_seeds_by_the_first(config, seeds, **options):
+    def forward(norm, weight):
+        largest = torch.linalg.matrix_norm(weight, 2)  # (S,)
+        return weight / largest[:1, None, None]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacked.StackedSpectralNorm, "forward", forward)
+        return train(config, seeds, **options)
+
+
+def comparing_points_of_different_seeds(config, seeds, **options):
+    def forward(layer, batches):
+        return layer.layer(batches.transpose(0, 1).flatten(0, 1)).unflatten(0, (-1, len(seeds))).transpose(0, 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stacked.OfEach, "forward", forward)
+        return train(config, seeds, **options)
+
+
 def train_with(name, mutant, *arguments, **options):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ensemble, name, mutant)
@@ -129,18 +161,30 @@ def train_with(name, mutant, *arguments, **options):
 
 
 @pytest.mark.parametrize(
-    ("loss", "mutant"),
+    ("changes", "mutant"),
     [
-        ("non-saturating", averaging),
-        ("non-saturating", sharing_random_numbers),
-        ("wasserstein-clipping", not_clipping),
-        ("wasserstein-penalty", punishing_at_one_place_for_all),
-        ("wasserstein-penalty", punishing_the_mean_over_the_seeds),
+        ({"loss": "non-saturating"}, averaging),
+        ({"loss": "non-saturating"}, sharing_random_numbers),
+        ({"loss": "wasserstein-clipping"}, not_clipping),
+        ({"loss": "wasserstein-penalty"}, punishing_at_one_place_for_all),
+        ({"loss": "wasserstein-penalty"}, punishing_the_mean_over_the_seeds),
+        ({"spectral_norm": True}, normalising_all_seeds_by_the_first),
+        ({"minibatch_std": True}, comparing_points_of_different_seeds),
     ],
 )
-def test_mutants_that_mix_up_the_seeds_are_caught(loss, mutant):
+def test_mutants_that_mix_up_the_seeds_are_caught(changes, mutant):
     with pytest.raises(AssertionError):
-        assert_same_as_one_after_the_other(replace(TINY, loss=loss), train=mutant)
+        assert_same_as_one_after_the_other(replace(TINY, **changes), train=mutant)
+
+
+def test_a_stack_normalises_every_weight_to_the_largest_singular_value_of_one():
+    state = start(replace(TINY, spectral_norm=True), SEEDS)
+    for _ in range(3):
+        advance(state)
+    for layer in state.discriminator[::2]:
+        if hasattr(layer, "weight"):
+            largest = torch.linalg.matrix_norm(layer.weight, 2)
+            torch.testing.assert_close(largest, torch.ones(3), rtol=0.05, atol=0)
 
 
 def test_a_seed_does_not_depend_on_which_others_it_shares_the_batch_with():
@@ -218,6 +262,7 @@ def test_every_field_has_a_default_and_a_help_text():
         ("loss", "hinges", "one of non-saturating, "),
         ("batch_size", 0, "1 or more"),
         ("discriminator_steps", 0, "1 or more"),
+        ("unrolled_steps", -1, "0 or more"),
         ("clip_limit", 0.0, "more than 0"),
         ("generator_learning_rate", 1.0, "between 0 and 1"),
         ("beta1", 1.0, "at least 0 and less than 1"),
