@@ -27,6 +27,7 @@ ORDER = (
     ),
     *("classifiers", "metrics", "neighbours", "features", "evaluation"),
     *("checkpoint", "parallel", "state", "capture", "journal", "folder", "train", "recorded"),
+    *("protocol", "outcomes", "comparison"),
     *("ladder", "benchmark", "cli"),
 )
 LINE_LIMIT = 400

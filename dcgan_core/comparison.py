@@ -1,0 +1,195 @@
+"""Plays what `protocol` lists, and writes each outcome down as soon as it is known.
+
+Outcomes are written line by line, so a comparison that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dcgan_core import ensemble
+from dcgan_core.config import InvalidInput
+from dcgan_core.data import Batches, load
+from dcgan_core.evaluation import Judge, judge_for
+from dcgan_core.outcomes import best_rate, describe_images, describe_points, outcomes, read
+from dcgan_core.protocol import (
+    DATA,
+    IMAGES,
+    METHODS,
+    NUM_SAMPLES,
+    NUM_STACKED_SAMPLES,
+    PILOTS,
+    PLAIN,
+    POINTS,
+    RATES,
+    SEEDS,
+    image_config,
+    kind,
+    marks,
+    point_config,
+)
+from dcgan_core.runtime import Machine, choose_machine, provenance
+from dcgan_core.state import State, advance, draw_latents, sample, start
+
+COST_ROUNDS = 7  # in which every method makes `COST_UPDATES` updates, in turns
+COST_UPDATES = 5
+
+
+@dataclass(frozen=True)
+class Game:
+    """A method in play: `update` makes one generator update, with the discriminator's before it; `look` describes the
+    samples of every seed."""
+
+    seeds: tuple[int, ...]
+    update: Callable[[], object]
+    look: Callable[[], list[dict[str, Any]]]
+
+
+def point_game(data: str, method: str, rate: float, seeds: Sequence[int]) -> Game:
+    """Point GANs of all seeds, side by side."""
+    state = ensemble.start(point_config(data, method, rate), seeds)
+    latents = state.draw_latents(NUM_SAMPLES["points"])
+
+    def look() -> list[dict[str, Any]]:
+        return [describe_points(state.mixture, points) for points in ensemble.sample(state, latents)]
+
+    return Game(tuple(seeds), lambda: ensemble.advance(state), look)
+
+
+def image_game(data: str, method: str, rate: float, seed: int, machine: Machine, root: str) -> Game:
+    """A pair of image networks; its data and its judge are made at the first use."""
+    config = image_config(data, method, rate, seed, root)
+    images = _images(data, root).to(machine.device)
+    batches = Batches(images, batch_size=config.images_per_step, seed=seed)
+    state: State = start(config, machine)
+    latents = draw_latents(NUM_SAMPLES.get(data, NUM_STACKED_SAMPLES), config.latent_size, seed=seed + 1_000_000)
+
+    def look() -> list[dict[str, Any]]:
+        return [describe_images(_judge(data, root), sample(state.sampler, latents))]
+
+    return Game((seed,), lambda: advance(state, batches(state.step), machine), look)
+
+
+_KEPT: dict[tuple[str, str, str], Any] = {}  # images and judges: each takes seconds to make
+
+
+def _images(data: str, root: str) -> Tensor:
+    config = image_config(data, PLAIN, 1e-3, 0, root)
+    if ("images", data, root) not in _KEPT:
+        found = load(config.data, image_size=config.image_size, channels=config.channels, root=root, seed=config.seed)
+        _KEPT["images", data, root] = found.images
+    return _KEPT["images", data, root]
+
+
+def _judge(data: str, root: str) -> Judge:
+    if ("judge", data, root) not in _KEPT:
+        _KEPT["judge", data, root] = judge_for(image_config(data, PLAIN, 1e-3, 0, root))
+    return _KEPT["judge", data, root]
+
+
+def play(game: Game, marks: Iterable[int]) -> Iterator[tuple[int, float, list[dict[str, Any]]]]:
+    """Updates up to each mark (numbers of generator updates), its training time in seconds, and what was seen there."""
+    done, seconds = 0, 0.0
+    for mark in sorted(set(marks)):
+        begin = time.perf_counter()
+        for _ in range(mark - done):
+            game.update()
+        seconds += time.perf_counter() - begin
+        done = mark
+        yield mark, seconds, game.look()
+
+
+def relative_costs(data: str, machine: Machine, root: str, methods: Sequence[str] = tuple(METHODS)) -> dict[str, float]:
+    """Time of one generator update, with what belongs to it, as a multiple of the plain game's: medians of turns."""
+    games = {method: _game(data, method, RATES[kind(data)][0], SEEDS[kind(data)], machine, root) for method in methods}
+    rounds: list[dict[str, float]] = []
+    for number in range(COST_ROUNDS + 1):
+        seconds = {}
+        for method, game in games.items():
+            begin = time.perf_counter()
+            for _ in range(COST_UPDATES):
+                game.update()
+            seconds[method] = time.perf_counter() - begin
+        if number:  # the first round warms up
+            rounds.append(seconds)
+    return {method: statistics.median(turn[method] / turn[PLAIN] for turn in rounds) for method in methods}
+
+
+def _game(data: str, method: str, rate: float, seeds: Sequence[int], machine: Machine, root: str) -> Game:
+    if kind(data) == "points":
+        return point_game(data, method, rate, seeds)
+    return image_game(data, method, rate, seeds[0], machine, root)
+
+
+def compare(
+    out: str | Path,
+    *,
+    data: Sequence[str] = DATA[:4],
+    methods: Sequence[str] = tuple(METHODS),
+    num_seeds: int | None = None,
+    num_updates: int | None = None,
+    root: str = "data",
+    machine: Machine | None = None,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Plays every method on every data set, with the seeds and the rates of this module; returns all outcomes.
+
+    Outcomes are lines of the file `out`; what it already holds is not played again. `num_seeds` and `num_updates` make
+    it smaller. Image methods choose their rate by the Fréchet distance of a pilot seed on letters; points are played at
+    every rate, and `best_rate` chooses by the pilots. Raises `InvalidInput` for unknown names.
+    """
+    for field, asked, allowed in (("data", data, DATA), ("methods", methods, tuple(METHODS))):
+        if unknown := [one for one in asked if one not in allowed]:
+            raise InvalidInput(f"{field} has {unknown[0]!r}, but knows only {', '.join(allowed)}.")
+    out, machine = Path(out), machine or choose_machine("cpu", "float32")
+    lines = read(out) if out.exists() else []
+
+    def note(**line: Any) -> None:
+        lines.append(line)
+        with out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    note(kind="session", **provenance(machine), threads=torch.get_num_threads())
+    for name in data:
+        measured = [line["costs"] for line in lines if line["kind"] == "costs" and line["data"] == name]
+        costs: dict[str, float] = measured[-1] if measured else relative_costs(name, machine, root)
+        if not measured:
+            note(kind="costs", data=name, costs=costs)
+        updates = num_updates or (POINTS if kind(name) == "points" else IMAGES).total_steps
+        for method, rate, seeds in tqdm(list(_plays(name, methods, num_seeds)), desc=name, disable=not progress):
+            rate = rate or best_rate(lines, "letters", method)
+            at = marks(method, updates, costs)
+            if set(seeds) <= set(PILOTS[kind(name)]):
+                at.pop("longer", None)
+            facts = {"data": name, "method": method, "rate": rate}
+            done = {line["seed"]: line["updates"] for line in outcomes(lines) if facts.items() <= line.items()}
+            if all(done.get(seed) == max(at.values()) for seed in seeds):
+                continue
+            for mark, seconds, seen in play(_game(name, method, rate, seeds, machine, root), at.values()):
+                budgets = [budget for budget, where in at.items() if where == mark]
+                for seed, found in zip(seeds, seen, strict=True):
+                    note(kind="outcome", **facts, seed=seed, budgets=budgets, updates=mark, seconds=seconds, **found)
+    return outcomes(lines)
+
+
+def _plays(
+    data: str, methods: Sequence[str], num_seeds: int | None
+) -> Iterator[tuple[str, float | None, tuple[int, ...]]]:
+    """Method, rate (None: the pilot's choice) and seeds of everything to be played on one data set, in order."""
+    own, pilots = SEEDS[kind(data)][:num_seeds], PILOTS[kind(data)]
+    if kind(data) == "points":
+        yield from ((method, rate, own + pilots) for method in methods for rate in RATES["points"])
+        return
+    if data == "letters":
+        yield from ((method, rate, pilots) for method in methods for rate in RATES["images"])
+    yield from ((method, None, (seed,)) for seed in own for method in methods)
