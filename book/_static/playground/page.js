@@ -130,17 +130,30 @@
 
   function setPlaying(value) {
     playing = value;
-    $("play").textContent = playing ? "Pause" : "Play";
+    $("play").textContent = playing ? "Pause" : "Play"; // its name is its state
     announce(playing ? "Training." : `Paused. ${summary()}`);
-    if (playing) requestAnimationFrame(frame);
+    if (playing) wake();
   }
 
   const BUDGET = 11; // milliseconds of training in a frame: leaves room for the picture at 30 frames a second
-  let frames = 0, scheduled = false;
+  let frames = 0, pictures = 0, scheduled = false, ticking = false;
+
+  const tick = () => requestAnimationFrame(frame);
+
+  /* Starts the clock, unless it runs already, or nobody can see it. */
+  function wake() {
+    if (ticking || !playing || !seen || document.hidden) return;
+    ticking = true;
+    tick();
+  }
 
   function frame() {
-    if (!playing || !seen || document.hidden) return;
-    if (still && frames++ % 6) return requestAnimationFrame(frame); // fewer pictures where motion is unwelcome
+    ticking = playing && seen && !document.hidden;
+    if (!ticking) return;
+    if (still && frames++ % 6) { // fewer pictures where motion is unwelcome
+      tick();
+      return;
+    }
     const begin = performance.now(), wanted = Number($("speed").value);
     for (let i = 0; i < wanted && performance.now() - begin < BUDGET; i++) advance();
     draw();
@@ -150,7 +163,7 @@
       return;
     }
     if (begin - saidAt > 8000) announce(summary());
-    requestAnimationFrame(frame);
+    tick();
   }
 
   /* Draws once, soon, where the clock stands still. */
@@ -216,7 +229,7 @@
     pen.stroke();
     pen.globalAlpha = 1;
     // What a point feels changes slowly; looking ahead is dear, so its arrows are made anew at every sixth picture.
-    const wanted = $("arrows").checked, dear = settings.game === "unrolled" && playing && arrows && frames2++ % 6;
+    const wanted = $("arrows").checked, dear = settings.game === "unrolled" && playing && arrows && pictures++ % 6;
     const view = Game.look(run, SHOWN, wanted && !dear);
     if (wanted && !dear) arrows = view.arrows;
     if (wanted && arrows) {
@@ -252,7 +265,6 @@
     drawCharts();
     $("step-count").textContent = run.step.toLocaleString("en-GB");
   }
-  let frames2 = 0;
 
   function chart(name, lines, low, high, text) {
     $(`${name}-value`).textContent = text;
@@ -400,7 +412,6 @@
 
   // --------------------------------------------------------------------------------------------------------- waking
 
-  const wake = () => { if (playing && seen && !document.hidden) requestAnimationFrame(frame); };
   new IntersectionObserver(([entry]) => { const was = seen; seen = entry.isIntersecting; if (seen && !was) wake(); }).observe(plane);
   document.addEventListener("visibilitychange", wake);
   new ResizeObserver(() => { dirty = true; refresh(); }).observe(plane);
