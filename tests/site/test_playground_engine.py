@@ -95,9 +95,7 @@ def assert_same(found: list[float], loss: torch.Tensor, network: nn.Module) -> N
 
 @pytest.fixture
 def run(request):
-    return lambda body, case, game: evaluate(
-        READ + body, case.input(game), lambda: request.getfixturevalue("browser")
-    )
+    return lambda body, case, game: evaluate(READ + body, case.input(game), lambda: request.getfixturevalue("browser"))
 
 
 activations = pytest.mark.parametrize("activation", ["tanh", "relu"])

@@ -430,7 +430,7 @@
 
   // For the tests: the state as data, and steps without waiting for the clock.
   window.playground = {
-    state: () => ({ settings, step: run.step, playing, seen, history, ...last() }),
+    state: () => ({ ...last(), settings, step: run.step, playing, seen }),
     advance: (steps) => { for (let i = 0; i < steps; i++) advance(); draw(); return Game.measure(run); },
   };
 })();
