@@ -135,8 +135,10 @@
     if (playing) wake();
   }
 
-  const BUDGET = 11; // milliseconds of training in a frame: leaves room for the picture at 30 frames a second
-  let frames = 0, pictures = 0, scheduled = false, ticking = false;
+  /* Milliseconds of training in a frame: what the picture leaves of a thirtieth of a second. On a slow machine that is
+     one step, and the dear parts of the picture (surface, arrows) are made anew in turns. */
+  let pictureTime = 5;
+  let frames = 0, pictures = 0, turns = 2, scheduled = false, ticking = false;
 
   const tick = () => requestAnimationFrame(frame);
 
@@ -155,8 +157,11 @@
       return;
     }
     const begin = performance.now(), wanted = Number($("speed").value);
-    for (let i = 0; i < wanted && performance.now() - begin < BUDGET; i++) advance();
+    const budget = Math.min(11, Math.max(0.1, 20 - 2 * pictureTime));
+    for (let i = 0; i < wanted && performance.now() - begin < budget; i++) advance();
+    const trained = performance.now();
     draw();
+    pictureTime += 0.2 * (performance.now() - trained - pictureTime);
     if (last() && !last().finite) {
       setPlaying(false);
       announce("The numbers are no longer finite: the game has diverged. Lower a learning rate and restart.");
@@ -180,6 +185,8 @@
     colours = Object.fromEntries(["real", "fake", "judge", "paper", "ink"].map((name) =>
       [name, style.getPropertyValue(`--${name}`).trim()]));
     colours.rgb = [1, 3, 5].map((i) => parseInt(colours.judge.slice(i, i + 2), 16));
+    paintDot();
+    charted = null;
     dirty = true;
   }
 
@@ -193,11 +200,26 @@
     return [pen, box.width, box.height];
   }
 
+  let charted = null;
+  const dot = document.createElement("canvas"); // one generated point, drawn once and stamped many times
+  dot.width = dot.height = 20;
+
+  function paintDot() {
+    const pen = dot.getContext("2d");
+    pen.clearRect(0, 0, 20, 20);
+    for (const [colour, radius] of [["paper", 8.4], ["fake", 6.4]]) {
+      pen.fillStyle = colours[colour];
+      pen.beginPath();
+      pen.arc(10, 10, radius, 0, 7);
+      pen.fill();
+    }
+  }
+
   const tile = document.createElement("canvas");
   tile.width = tile.height = SIDE;
 
   /* Greener where the discriminator would rather call a point real; a critic's scores fill the scale. */
-  function drawSurface(pen, size) {
+  function paintSurface() {
     const scores = Game.surface(run, SIDE), isCritic = settings.game.startsWith("wasserstein");
     let low = Infinity, high = -Infinity;
     for (const score of scores) { low = Math.min(low, score); high = Math.max(high, score); }
@@ -207,13 +229,18 @@
       image.data.set([...colours.rgb, Math.round(150 * value)], 4 * i);
     });
     paint.putImageData(image, 0, 0);
+  }
+
+  function drawSurface(pen, size) {
+    if (!playing || pictures % turns === 0) paintSurface();
     pen.imageSmoothingEnabled = true;
-    pen.imageSmoothingQuality = "high";
     pen.drawImage(tile, 0, 0, size, size);
   }
 
   function draw() {
     dirty = false;
+    pictures += 1;
+    turns = pictureTime > 8 ? 4 : 2;
     const [pen, size] = fit(plane);
     const at = (v) => ((v / Game.PLANE + 1) / 2) * size, up = (v) => size - at(v);
     if ($("surface").checked) drawSurface(pen, size);
@@ -228,8 +255,9 @@
     }
     pen.stroke();
     pen.globalAlpha = 1;
-    // What a point feels changes slowly; looking ahead is dear, so its arrows are made anew at every sixth picture.
-    const wanted = $("arrows").checked, dear = settings.game === "unrolled" && playing && arrows && pictures++ % 6;
+    // What a point feels changes slowly; looking ahead is dear, so its arrows are made anew at every twelfth picture.
+    const every = settings.game === "unrolled" ? 12 : turns, wanted = $("arrows").checked;
+    const dear = playing && arrows && pictures % every !== 1;
     const view = Game.look(run, SHOWN, wanted && !dear);
     if (wanted && !dear) arrows = view.arrows;
     if (wanted && arrows) {
@@ -246,15 +274,7 @@
       }
       pen.stroke();
     }
-    pen.fillStyle = colours.fake;
-    pen.strokeStyle = colours.paper;
-    pen.lineWidth = 1;
-    for (let i = 0; i < view.made.length; i += 2) {
-      pen.beginPath();
-      pen.arc(at(view.made[i]), up(view.made[i + 1]), 3.4, 0, 7);
-      pen.fill();
-      pen.stroke();
-    }
+    for (let i = 0; i < view.made.length; i += 2) pen.drawImage(dot, at(view.made[i]) - 5, up(view.made[i + 1]) - 5, 10, 10);
     if (cursor) {
       const x = at(cursor[0]), y = up(cursor[1]);
       pen.strokeStyle = colours.ink;
@@ -262,6 +282,8 @@
       pen.strokeRect(x - 7, y - 7, 14, 14);
       pen.beginPath(); pen.moveTo(x - 12, y); pen.lineTo(x + 12, y); pen.moveTo(x, y - 12); pen.lineTo(x, y + 12); pen.stroke();
     }
+    if (playing && last() === charted) return; // new numbers would lay out the page anew at every picture
+    charted = last();
     drawCharts();
     $("step-count").textContent = run.step.toLocaleString("en-GB");
   }
