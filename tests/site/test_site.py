@@ -1,5 +1,6 @@
-"""Facts about the built pages, read from _build/html: `make test-site` builds it first."""
+"""Facts about the built pages, read from _build/html (or DCGAN_SITE): `make test-site` builds it first."""
 
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parent.parent.parent
-SITE = ROOT / "_build" / "html"
+SITE = Path(os.environ.get("DCGAN_SITE", ROOT / "_build" / "html"))
 PAGES = sorted(path for path in SITE.rglob("*.html") if "_static" not in path.parts)
 CHAPTERS = [path for path in PAGES if path.parent.name == "notebooks"]
 

@@ -1,0 +1,205 @@
+"""The playground's engine against PyTorch: gradients of each game, the penalty's second order, the unrolled one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from engine import evaluate
+from torch import nn
+
+from dcgan_core.losses import GAMES, gradient_penalty
+from dcgan_core.mixtures import Mixture, mode_statistics
+from dcgan_core.unrolled import look_ahead, update_generator_unrolled
+
+BATCH, RATE, STEPS = 6, 0.01, 3
+PLAIN = ("non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty")
+
+# In JavaScript: the networks, batches and Adam's memory of the case, and the gradients as one list of numbers.
+READ = """
+const matrix = (m, make) => make(m.rows, m.columns, Float64Array.from(m.values));
+const weights = (list) => list.map((m) => matrix(m, Engine.variable));
+const discriminator = weights(input.discriminator), generator = weights(input.generator);
+const real = matrix(input.real, Engine.constant), latents = matrix(input.latents, Engine.constant);
+const state = { count: input.count, means: input.means.map((m) => Float64Array.from(m.values)),
+  squares: input.squares.map((m) => Float64Array.from(m.values)) };
+const numbers = (list) => list.flatMap((m) => Array.from(m.values));
+const made = Engine.apply(generator, latents, input.settings.activation);
+"""
+OF_DISCRIMINATOR = """
+const fake = Engine.constant(made.rows, 2, made.values);
+const loss = Game.discriminatorLoss(input.settings, discriminator, real, fake, Float64Array.from(input.mix));
+return [loss.values[0], ...numbers(Engine.gradient(loss, discriminator))];
+"""
+OF_GENERATOR = """
+const loss = Game.generatorLoss(input.settings, discriminator, state, real, made);
+return [loss.values[0], ...numbers(Engine.gradient(loss, generator))];
+"""
+
+
+def as_matrix(values: torch.Tensor) -> dict:
+    values = values.detach().reshape(-1, values.shape[-1])
+    return {"rows": len(values), "columns": values.shape[1], "values": values.flatten().tolist()}
+
+
+class Case:
+    """Two small networks in float64; the discriminator's Adam has taken two steps already."""
+
+    def __init__(self, activation: str) -> None:
+        torch.manual_seed(0)
+        make = {"tanh": nn.Tanh, "relu": nn.ReLU}[activation]
+        self.generator = nn.Sequential(nn.Linear(3, 5), make(), nn.Linear(5, 5), make(), nn.Linear(5, 2)).double()
+        self.discriminator = nn.Sequential(
+            nn.Linear(2, 5), make(), nn.Linear(5, 7), make(), nn.Linear(7, 1), nn.Flatten(0)
+        ).double()
+        self.real, self.latents = torch.randn(BATCH, 2).double(), torch.randn(BATCH, 3).double()
+        self.mix = torch.rand(BATCH, 1).double()
+        self.activation = activation
+        self.optimizer = torch.optim.Adam(self.discriminator.parameters(), lr=RATE, betas=(0.5, 0.999))
+        for _ in range(2):
+            self.optimizer.zero_grad()
+            game = GAMES["non-saturating"]
+            fake = self.generator(self.latents).detach()
+            game.discriminator(self.discriminator(self.real), self.discriminator(fake)).backward()
+            self.optimizer.step()
+        self.discriminator.zero_grad()
+        self.generator.zero_grad()
+
+    def input(self, game: str) -> dict:
+        memory = [self.optimizer.state[p] for p in self.discriminator.parameters()]
+        settings = {"game": game, "activation": self.activation, "penaltyWeight": 2.5}
+        return {
+            "settings": settings | {"discriminatorRate": RATE, "unrolledSteps": STEPS},
+            "discriminator": [as_matrix(p) for p in self.discriminator.parameters()],
+            "generator": [as_matrix(p) for p in self.generator.parameters()],
+            "real": as_matrix(self.real),
+            "latents": as_matrix(self.latents),
+            "mix": self.mix.flatten().tolist(),
+            "count": int(memory[0]["step"]),
+            "means": [as_matrix(m["exp_avg"]) for m in memory],
+            "squares": [as_matrix(m["exp_avg_sq"]) for m in memory],
+        }
+
+
+def gradients(network: nn.Module) -> list[float]:
+    return [value for p in network.parameters() for value in p.grad.flatten().tolist()]
+
+
+def assert_same(found: list[float], loss: torch.Tensor, network: nn.Module) -> None:
+    """To nine digits."""
+    expected = torch.tensor([loss.item(), *gradients(network)], dtype=torch.float64)
+    assert len(found) == len(expected)
+    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.fixture
+def run(request):
+    return lambda body, case, game: evaluate(READ + body, case.input(game), lambda: request.getfixturevalue("browser"))
+
+
+activations = pytest.mark.parametrize("activation", ["tanh", "relu"])
+
+
+@activations
+@pytest.mark.parametrize("game", PLAIN)
+def test_discriminators_gradient_is_that_of_pytorch_and_the_penalty_has_its_second_order(run, game, activation):
+    case = Case(activation)
+    found = run(OF_DISCRIMINATOR, case, game)
+    fake = case.generator(case.latents).detach()
+    loss = GAMES[game].discriminator(case.discriminator(case.real), case.discriminator(fake))
+    if game == "wasserstein-penalty":
+        loss = loss + 2.5 * gradient_penalty(case.discriminator, case.real, fake, mix=case.mix)
+    loss.backward()
+    assert_same(found, loss, case.discriminator)
+    if game == "wasserstein-penalty":  # the mutant: a penalty without its second order
+        case.discriminator.zero_grad()
+        loss = GAMES[game].discriminator(case.discriminator(case.real), case.discriminator(fake))
+        loss.backward()
+        with pytest.raises(AssertionError):
+            assert_same(found, loss, case.discriminator)
+
+
+@activations
+@pytest.mark.parametrize("game", PLAIN)
+def test_generators_gradient_is_that_of_pytorch(run, game, activation):
+    case = Case(activation)
+    found = run(OF_GENERATOR, case, game)
+    loss = GAMES[game].generator(case.discriminator(case.generator(case.latents)))
+    loss.backward()
+    assert_same(found, loss, case.generator)
+
+
+@activations
+def test_unrolled_gradient_through_three_steps_of_adam_is_that_of_pytorch(run, activation):
+    case = Case(activation)
+    found = run(OF_GENERATOR, case, "unrolled")
+    game = GAMES["non-saturating"]
+
+    def assert_unrolled(through_the_steps: bool) -> None:
+        case.generator.zero_grad()
+        fake = case.generator(case.latents)
+        ahead = look_ahead(
+            *(case.discriminator, case.optimizer, game.discriminator, case.real),
+            fake if through_the_steps else fake.detach(),
+            num_steps=STEPS,
+        )
+        loss = game.generator(torch.func.functional_call(case.discriminator, ahead, fake))
+        loss.backward()
+        assert_same(found, loss, case.generator)
+
+    assert_unrolled(True)
+    with pytest.raises(AssertionError):  # the usual fake: steps ahead that do not depend on the points
+        assert_unrolled(False)
+
+
+def test_unrolled_update_of_the_core_gives_the_same_gradient(run):
+    case = Case("tanh")
+    found = run(OF_GENERATOR, case, "unrolled")
+    game = GAMES["non-saturating"]
+    loss = update_generator_unrolled(
+        *(case.discriminator, torch.optim.SGD(case.generator.parameters(), 0.0), game.generator),
+        *(case.real, case.generator(case.latents)),
+        num_steps=STEPS,
+        discriminator_optimizer=case.optimizer,
+        discriminator_loss_function=game.discriminator,
+    )
+    assert_same(found, loss, case.generator)
+
+
+def test_one_step_of_adam_is_that_of_pytorch(run):
+    case = Case("tanh")
+    body = OF_DISCRIMINATOR.replace(
+        "return [loss.values[0], ...numbers(Engine.gradient(loss, discriminator))];",
+        f"Engine.descend(discriminator, Engine.gradient(loss, discriminator), state, {RATE});"
+        "return numbers(discriminator);",
+    )
+    found = run(body, case, "minimax")
+    fake = case.generator(case.latents).detach()
+    GAMES["minimax"].discriminator(case.discriminator(case.real), case.discriminator(fake)).backward()
+    case.optimizer.step()
+    expected = torch.cat([p.detach().flatten() for p in case.discriminator.parameters()])
+    torch.testing.assert_close(torch.tensor(found, dtype=torch.float64), expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("data", ["ring", "grid"])
+def test_modes_share_of_good_points_and_kl_are_those_of_the_core(request, data):
+    torch.manual_seed(0)
+    points = torch.randn(300, 2).double()
+    body = """const mixture = Game.MIXTURES[input.data];
+    return { centres: mixture.centres, sigma: mixture.sigma, ...Game.modeStatistics(mixture, input.points) };"""
+    found = evaluate(
+        *(body, {"data": data, "points": points.flatten().tolist()}), lambda: request.getfixturevalue("browser")
+    )
+    expected = mode_statistics(Mixture(torch.tensor(found["centres"]).double(), found["sigma"]), points)
+    assert found["counts"] == expected.counts.tolist()
+    assert found["covered"] == expected.covered.item()
+    assert found["good"] == pytest.approx(expected.good.item())
+    assert found["kl"] == pytest.approx(expected.kl.item())
+
+
+def test_histogram_distance_is_0_of_equal_points_and_log_2_of_points_far_apart(request):
+    body = """const [p, q] = input.map(Game.histogram);
+    return [Game.jensenShannon(p, p), Game.jensenShannon(p, q)];"""
+    same, apart = evaluate(body, [[0, 0, 1, 1], [-1, -1, 9, 9]], lambda: request.getfixturevalue("browser"))
+    assert same == 0 and apart == pytest.approx(math.log(2))
