@@ -153,7 +153,8 @@ class _Saved:
     """One kept tensor; counted until autograd lets go of it."""
 
     def __init__(self, tensor: Tensor, memory: SavedMemory) -> None:
-        self.tensor, self.memory, self.size = tensor, memory, tensor.numel() * tensor.element_size()
+        self.tensor = tensor.detach()  # with its graph it would keep itself alive
+        self.memory, self.size = memory, tensor.numel() * tensor.element_size()
         memory.now += self.size
         memory.peak = max(memory.peak, memory.now)
 
@@ -263,7 +264,7 @@ def check_gradient(gradient: Callable[[float, float, int, float], float]) -> str
             moving = moving + rate * (start_a - moving)
         value = start_a * moving - moving**2 / 2
         expected = float(torch.autograd.grad(value, start_a)[0])
-        first, found = float(moving), float(gradient(a, b, num_steps, rate))
+        first, found = float(moving.detach()), float(gradient(a, b, num_steps, rate))
         case = f"my_gradient({a}, {b}, {num_steps}, {rate})"
         require(
             num_steps == 0 or abs(found - b) > 1e-9,

@@ -9,11 +9,12 @@ import statistics
 import numpy as np
 import pytest
 import torch
+from scipy.stats import fisher_exact
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcgan_core.ensemble import MIXTURES, advance, sample, start
+from dcgan_core.ensemble import advance, start
 from dcgan_core.losses import discriminator_loss, minimax_generator_loss
 from dcgan_core.mixtures import PointDiscriminator, PointGenerator, ring
 from dcgan_core.steps import update_discriminator, update_generator
@@ -72,7 +73,7 @@ def test_second_term_vanishes_without_steps_and_at_the_best_answer_and_not_betwe
         for _ in range(num_steps):
             b = b + RATE * (a - b)
         (whole,) = torch.autograd.grad(a * b - b**2 / 2, a)
-        terms[num_steps] = abs(float(whole) - float(b))
+        terms[num_steps] = abs(float(whole - b.detach()))
     assert terms[0] == 0 and terms[200] < 1e-3 and terms[14] > 0.2
 
 
@@ -145,8 +146,7 @@ def finite_differences(game: Game, num_steps: int, hair: float = 1e-5) -> Tensor
     return torch.tensor(slopes, dtype=torch.float64)
 
 
-def assert_gradient_is_that_of_the_trained_discriminator(game: Game, update, num_steps: int) -> None:
-    expected = finite_differences(game, num_steps)
+def assert_gradient_agrees(game: Game, update, num_steps: int, expected: Tensor) -> None:
     update(game, num_steps)
     assert (gradient(game) - expected).norm() < 1e-3 * expected.norm()
 
@@ -154,13 +154,14 @@ def assert_gradient_is_that_of_the_trained_discriminator(game: Game, update, num
 @pytest.mark.parametrize("num_steps", [0, 1, 3])
 @pytest.mark.parametrize("seed", SEEDS[:2])
 def test_unrolled_gradient_passes_the_check_that_both_usual_fakes_fail(seed, num_steps):
-    assert_gradient_is_that_of_the_trained_discriminator(Game(seed), unroll, num_steps)
+    expected = finite_differences(Game(seed), num_steps)
+    assert_gradient_agrees(Game(seed), unroll, num_steps, expected)
     for fake in (step_a_copy, step_and_restore):
         if num_steps == 0:
-            assert_gradient_is_that_of_the_trained_discriminator(Game(seed), fake, num_steps)
+            assert_gradient_agrees(Game(seed), fake, num_steps, expected)
         else:
             with pytest.raises(AssertionError):
-                assert_gradient_is_that_of_the_trained_discriminator(Game(seed), fake, num_steps)
+                assert_gradient_agrees(Game(seed), fake, num_steps, expected)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -256,22 +257,6 @@ def test_work_grows_in_proportion_to_the_steps_ahead_and_ten_cost_more_than_ten_
     assert work[10] > 5 * work[0]
 
 
-def crowding(name: str, num_steps: int) -> Tensor:
-    """Share of the samples nearest to the favourite mode, for each seed, after some updates of the race."""
-    config, iterate = METHODS[name]
-    ensemble = start(config, SEEDS)
-    watched = ensemble.draw_latents(500)
-    for _ in range(num_steps):
-        iterate(ensemble)
-    mode, _ = MIXTURES["ring"]().nearest(sample(ensemble, watched))  # (S, N)
-    return nn.functional.one_hot(mode, 8).double().mean(dim=1).amax(dim=-1)
-
-
-def test_soon_after_the_start_samples_crowd_around_one_mode_and_looking_ten_steps_ahead_they_do_not():
-    plain, ahead = crowding("k = 0", 150), crowding("k = 10", 150)
-    assert plain.median() > 0.6 and ahead.median() < 0.5, (plain, ahead)
-
-
 def test_a_stepped_copy_of_no_steps_is_the_ordinary_iteration():
     first, second = start(RING, range(2)), start(RING, range(2))
     for _ in range(3):
@@ -320,9 +305,21 @@ def test_recorded_samples_cover_modes_without_hitting_them():
     assert statistics.median(last("k = 10", "good")) < 0.1
 
 
-def test_recorded_stepped_copy_also_covers_eight_modes_in_the_median_and_takes_less_time():
+def test_recorded_stepped_copy_also_covers_eight_modes_in_the_median_in_less_than_half_the_time():
     assert statistics.median(last("copy, 10 steps", "covered")) == 8
-    assert last_second("copy, 10 steps") < 0.6 * last_second("k = 10")
+    assert last_second("copy, 10 steps") < 0.5 * last_second("k = 10")
+
+
+def test_ten_recorded_seeds_do_not_tell_the_copy_from_ten_steps_ahead():
+    """The share of seeds that cover all eight modes, by Fisher's exact test."""
+    whole = [sum(modes == 8 for modes in last(name, "covered")) for name in ("k = 10", "copy, 10 steps")]
+    assert whole[0] > whole[1]
+    assert fisher_exact([[count, 10 - count] for count in whole]).pvalue > 0.05
+
+
+def test_recorded_plain_gan_with_ten_times_the_updates_is_still_collapsed_in_the_median_but_not_in_every_seed():
+    covered = last("k = 0, longer", "covered")
+    assert statistics.median(covered) <= 2 and max(covered) == 8
 
 
 def last_second(name: str) -> float:
