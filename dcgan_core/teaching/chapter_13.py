@@ -15,9 +15,9 @@ from scipy.stats import binom
 from torch import Tensor
 
 from dcgan_core.outcomes import Summary, best_rate, describe, outcomes, summarise
-from dcgan_core.protocol import METHODS, PLAIN, RATES, SEEDS, kind
+from dcgan_core.protocol import METHODS, RATES, SEEDS, kind
 from dcgan_core.teaching.exercises import check, require
-from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL
+from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, REAL
 
 Lines = list[dict[str, Any]]
 BUDGETS = {  # colour, marker, what it says in the legend
@@ -77,23 +77,6 @@ def show_rates(lines: Lines, datas: Sequence[str] = ("ring", "grid"), measure: s
         axes.grid(False)
         axes.tick_params(length=0)
     figure.supxlabel("discriminator's learning rate", fontsize=11)
-    return figure
-
-
-def show_blobs(lines: Lines, data: str = "stacked digits") -> Figure:
-    """Classes that some sample is nearest to, against classes that some sample is recognised as; a dot per seed."""
-    figure, axes = plt.subplots(figsize=(5.2, 3.4))
-    markers = ("o", "s", "^", "D", "v", "P", "X")
-    for marker, method in zip(markers, METHODS, strict=True):
-        rate = best_rate(lines, "letters", method)
-        pairs = [values(lines, data, method, name, "updates", rate) for name in ("reached", "covered")]
-        axes.plot(*pairs, marker, label=method, color=FAKE if method == PLAIN else NEUTRAL, alpha=0.75, markersize=5)
-    axes.axline((0, 0), slope=1, color="#bbbbbb", linewidth=1)
-    axes.set_xlabel("classes by the most probable digit")
-    axes.set_ylabel("classes with a recognised sample")
-    axes.set_xlim(0, 1000)
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8, loc="upper left")
     return figure
 
 

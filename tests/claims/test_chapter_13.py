@@ -1,0 +1,138 @@
+"""Chapter 13's sentences, read from the recorded comparison."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+
+from dcgan_core.outcomes import RECORDED, Summary, outcomes, read, summarise
+from dcgan_core.protocol import METHODS, PLAIN, RATES, SEEDS
+
+LINES = read(RECORDED)
+FIXES = [method for method in METHODS if method != PLAIN]
+
+
+def found(data: str, method: str, measure: str, budget: str = "updates", rate: float | None = None) -> Summary:
+    summary = summarise(LINES, data, method, measure, budget, rate)
+    assert summary is not None
+    return summary
+
+
+@pytest.mark.parametrize("data", ["ring", "grid", "letters"])
+def test_the_record_holds_every_method_with_all_seeds_at_every_budget(data):
+    num_seeds = len(SEEDS["images" if data == "letters" else "points"])
+    for method in METHODS:
+        for budget in ("updates", "time", *(["longer"] if method == PLAIN else [])):
+            assert found(data, method, "overlap", budget).num_seeds == num_seeds
+    assert {line["data"] for line in outcomes(LINES)} == {"ring", "grid", "letters"}
+
+
+def test_at_the_slow_rate_no_method_has_an_overlap_of_one_percent_on_the_ring():
+    assert all(found("ring", method, "overlap", rate=1e-4).high < 0.05 for method in METHODS)
+    assert all(found("ring", method, "overlap", rate=1e-4).median < 0.01 for method in METHODS)
+    assert found("ring", PLAIN, "overlap", rate=1e-3).median > 0.02, "another rate does more"
+
+
+def test_at_the_slow_rate_only_clipping_covers_several_modes_of_the_ring():
+    assert found("ring", "weight clipping", "covered", rate=1e-4).median >= 4
+    assert all(found("ring", one, "covered", rate=1e-4).median <= 1 for one in METHODS if one != "weight clipping")
+
+
+def test_at_the_slow_rate_clipping_and_looking_ahead_reach_most_of_the_grid_with_few_good_samples():
+    for method in ("weight clipping", "unrolled"):
+        assert found("grid", method, "covered", rate=1e-4).median > 12
+        assert found("grid", method, "good", rate=1e-4).median < 0.04
+
+
+def test_on_the_ring_the_rate_matters_as_much_as_the_method():
+    def spread(cells):
+        medians = [found("ring", method, "overlap", rate=rate).median for method, rate in cells]
+        return max(medians) - min(medians)
+
+    over_rates = statistics.median(spread((method, rate) for rate in RATES["points"]) for method in METHODS)
+    over_methods = statistics.median(spread((method, rate) for method in METHODS) for rate in RATES["points"])
+    assert 0.5 < over_rates / over_methods < 2
+    for method in METHODS:
+        by_rate = [found("ring", method, "overlap", rate=rate).median for rate in RATES["points"]]
+        assert method == "weight clipping" or (min(by_rate) < 0.01 and max(by_rate) > 0.09)
+
+
+def test_on_the_grid_no_method_gets_far():
+    assert all(
+        found("grid", method, "overlap", rate=rate).median < 0.05 for method in METHODS for rate in RATES["points"]
+    )
+
+
+def test_several_methods_cover_all_modes_of_the_ring_and_the_plain_game_about_half():
+    assert all(
+        found("ring", method, "covered").median == 8
+        for method in ("minimax", "gradient penalty", "unrolled", "spectral norm")
+    )
+    assert 3 <= found("ring", PLAIN, "covered").median <= 5
+
+
+def test_the_penalty_and_spectral_norm_pay_for_modes_with_precision():
+    for method in ("gradient penalty", "spectral norm"):
+        assert found("ring", method, "good").high < found("ring", PLAIN, "good").low
+
+
+def test_the_four_best_overlaps_on_the_ring_are_not_ranked_by_their_intervals():
+    four = [found("ring", method, "overlap") for method in ("unrolled", "minimax", PLAIN, "minibatch std")]
+    assert max(one.low for one in four) < min(one.high for one in four)
+
+
+def test_in_equal_time_the_penalty_and_looking_ahead_hit_hardly_anything_on_the_ring():
+    assert all(found("ring", method, "overlap", "time").high < 0.01 for method in ("gradient penalty", "unrolled"))
+
+
+def test_with_more_time_the_plain_games_samples_are_good_on_few_modes():
+    assert found("ring", PLAIN, "good", "longer").median > 0.9
+    assert found("ring", PLAIN, "covered", "longer").median <= 4
+
+
+def test_the_rate_that_looks_best_early_is_not_the_one_that_ends_best():
+    early = {rate: found("ring", PLAIN, "overlap", rate=rate).median for rate in RATES["points"]}
+    late = {rate: found("ring", PLAIN, "overlap", "longer", rate).median for rate in RATES["points"]}
+    assert max(early, key=early.__getitem__) == 3e-3 and max(late, key=late.__getitem__) == 1e-3
+
+
+def test_on_the_grid_spectral_norm_is_ahead_of_the_plain_game_at_a_useless_level():
+    norm, plain = found("grid", "spectral norm", "overlap"), found("grid", PLAIN, "overlap")
+    assert norm.low > plain.high and norm.high < 0.1
+    longer = found("grid", PLAIN, "overlap", "longer")
+    assert (
+        longer.low > norm.high
+        and found("grid", PLAIN, "covered", "longer").median < found("grid", PLAIN, "covered").median
+    )
+
+
+def test_on_letters_the_penalty_is_ahead_after_equal_updates_and_behind_in_equal_time():
+    penalty = found("letters", "gradient penalty", "overlap")
+    assert all(penalty.low > found("letters", one, "overlap").high for one in METHODS if one != "gradient penalty")
+    assert found("letters", "gradient penalty", "overlap", "time").high < found("letters", PLAIN, "overlap", "time").low
+    assert found("letters", PLAIN, "overlap", "longer").low > penalty.high
+
+
+def test_on_letters_minimax_is_no_worse_than_the_non_saturating_loss():
+    assert found("letters", "minimax", "overlap").median >= found("letters", PLAIN, "overlap").median
+
+
+def test_on_letters_looking_ahead_learns_nothing_with_most_seeds():
+    ahead = found("letters", "unrolled", "covered")
+    assert ahead.median == 0 and ahead.high == 10
+
+
+def test_on_letters_spectral_norm_covers_fewer_letters_and_the_plain_game_nearly_all():
+    assert found("letters", "spectral norm", "covered").high < found("letters", PLAIN, "covered").low
+    assert found("letters", PLAIN, "covered").median == 25
+
+
+def test_no_fix_is_ahead_of_the_plain_game_on_all_three_data_sets():
+    for budget in ("updates", "time"):
+        for fix in FIXES:
+            ahead = [
+                found(data, fix, "overlap", budget).low > found(data, PLAIN, "overlap", budget).high
+                for data in ("ring", "grid", "letters")
+            ]
+            assert not all(ahead), (fix, budget)
