@@ -130,7 +130,7 @@ def record(path: Path = RECORD) -> None:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": f"one thread of a CPU ({platform.machine()})",
-        "note": "recorded in one process; seconds are processor time",
+        "note": "in one process; processor time",
         "seeds": {name: num_seeds(name) for name in METHODS},
         "config": dataclasses.asdict(RING),
     }
