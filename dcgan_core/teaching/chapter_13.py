@@ -66,10 +66,10 @@ def show_rates(lines: Lines, datas: Sequence[str] = ("ring", "grid"), measure: s
     figure, panels = plt.subplots(1, len(datas), figsize=(5.6, 3.6), sharey=True, squeeze=False)
     for axes, data in zip(panels[0], datas, strict=True):
         found = [[_median(lines, data, method, measure, rate) for rate in RATES["points"]] for method in METHODS]
-        axes.imshow(np.array(found, dtype=float), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        axes.imshow(np.array(found, dtype=float), cmap="cividis", vmin=0, vmax=0.4, aspect="auto")
         for row, medians in enumerate(found):
             for column, median in enumerate(medians):
-                colour = "white" if median < 0.55 else "black"
+                colour = "white" if median < 0.2 else "black"
                 axes.text(column, row, f"{median:.0%}", ha="center", va="center", color=colour, fontsize=10)
         axes.set_xticks(range(len(RATES["points"])), [f"{rate:g}" for rate in RATES["points"]])
         axes.set_yticks(range(len(METHODS)), list(METHODS))
