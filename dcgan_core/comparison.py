@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,6 @@ class Game:
     """A method in play: `update` makes one generator update, with the discriminator's before it; `look` describes the
     samples of every seed."""
 
-    seeds: tuple[int, ...]
     update: Callable[[], object]
     look: Callable[[], list[dict[str, Any]]]
 
@@ -63,7 +63,7 @@ def point_game(data: str, method: str, rate: float, seeds: Sequence[int]) -> Gam
     def look() -> list[dict[str, Any]]:
         return [describe_points(state.mixture, points) for points in ensemble.sample(state, latents)]
 
-    return Game(tuple(seeds), lambda: ensemble.advance(state), look)
+    return Game(lambda: ensemble.advance(state), look)
 
 
 def image_game(data: str, method: str, rate: float, seed: int, machine: Machine, root: str) -> Game:
@@ -77,24 +77,18 @@ def image_game(data: str, method: str, rate: float, seed: int, machine: Machine,
     def look() -> list[dict[str, Any]]:
         return [describe_images(_judge(data, root), sample(state.sampler, latents))]
 
-    return Game((seed,), lambda: advance(state, batches(state.step), machine), look)
+    return Game(lambda: advance(state, batches(state.step), machine), look)
 
 
-_KEPT: dict[tuple[str, str, str], Any] = {}  # images and judges: each takes seconds to make
-
-
+@cache  # takes seconds, and is the same for every seed and method
 def _images(data: str, root: str) -> Tensor:
     config = image_config(data, PLAIN, 1e-3, 0, root)
-    if ("images", data, root) not in _KEPT:
-        found = load(config.data, image_size=config.image_size, channels=config.channels, root=root, seed=config.seed)
-        _KEPT["images", data, root] = found.images
-    return _KEPT["images", data, root]
+    return load(config.data, image_size=config.image_size, channels=config.channels, root=root, seed=config.seed).images
 
 
+@cache
 def _judge(data: str, root: str) -> Judge:
-    if ("judge", data, root) not in _KEPT:
-        _KEPT["judge", data, root] = judge_for(image_config(data, PLAIN, 1e-3, 0, root))
-    return _KEPT["judge", data, root]
+    return judge_for(image_config(data, PLAIN, 1e-3, 0, root))
 
 
 def play(game: Game, marks: Iterable[int]) -> Iterator[tuple[int, float, list[dict[str, Any]]]]:
@@ -109,9 +103,9 @@ def play(game: Game, marks: Iterable[int]) -> Iterator[tuple[int, float, list[di
         yield mark, seconds, game.look()
 
 
-def relative_costs(data: str, machine: Machine, root: str, methods: Sequence[str] = tuple(METHODS)) -> dict[str, float]:
+def relative_costs(data: str, machine: Machine, root: str) -> dict[str, float]:
     """Time of one generator update, with what belongs to it, as a multiple of the plain game's: medians of turns."""
-    games = {method: _game(data, method, RATES[kind(data)][0], SEEDS[kind(data)], machine, root) for method in methods}
+    games = {method: _game(data, method, RATES[kind(data)][0], SEEDS[kind(data)], machine, root) for method in METHODS}
     rounds: list[dict[str, float]] = []
     for number in range(COST_ROUNDS + 1):
         seconds = {}
@@ -122,7 +116,7 @@ def relative_costs(data: str, machine: Machine, root: str, methods: Sequence[str
             seconds[method] = time.perf_counter() - begin
         if number:  # the first round warms up
             rounds.append(seconds)
-    return {method: statistics.median(turn[method] / turn[PLAIN] for turn in rounds) for method in methods}
+    return {method: statistics.median(turn[method] / turn[PLAIN] for turn in rounds) for method in METHODS}
 
 
 def _game(data: str, method: str, rate: float, seeds: Sequence[int], machine: Machine, root: str) -> Game:
@@ -142,17 +136,31 @@ def compare(
     machine: Machine | None = None,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Plays every method on every data set, with the seeds and the rates of this module; returns all outcomes.
+    """Plays every method on every data set, with the seeds and rates of `protocol`; returns all outcomes.
 
     Outcomes are lines of the file `out`; what it already holds is not played again. `num_seeds` and `num_updates` make
     it smaller. Image methods choose their rate by the Fréchet distance of a pilot seed on letters; points are played at
-    every rate, and `best_rate` chooses by the pilots. Raises `InvalidInput` for unknown names.
+    every rate, and `best_rate` chooses by the pilots. Raises `InvalidInput` for unknown
+    names, more seeds than there are, and a file that was played with another number of updates.
     """
     for field, asked, allowed in (("data", data, DATA), ("methods", methods, tuple(METHODS))):
         if unknown := [one for one in asked if one not in allowed]:
             raise InvalidInput(f"{field} has {unknown[0]!r}, but knows only {', '.join(allowed)}.")
     out, machine = Path(out), machine or choose_machine("cpu", "float32")
     lines = read(out) if out.exists() else []
+    num_played = {name: num_updates or (POINTS if kind(name) == "points" else IMAGES).total_steps for name in data}
+    for name in data:
+        if num_seeds and num_seeds > len(SEEDS[kind(name)]):
+            raise InvalidInput(f"num_seeds is {num_seeds}, but {name} has {len(SEEDS[kind(name)])}: ask for no more.")
+        before = {line["updates"] for line in outcomes(lines) if line["data"] == name and "updates" in line["budgets"]}
+        if before - {num_played[name]}:
+            raise InvalidInput(
+                f"{str(out)!r} holds games on {name} of {before.pop()} updates, and these would have "
+                f"{num_played[name]}: choose another file."
+            )
+    if out.exists() and not out.read_bytes().endswith(b"\n"):
+        with out.open("a", encoding="utf-8") as file:
+            file.write("\n")  # after a line that was cut short by a kill
 
     def note(**line: Any) -> None:
         lines.append(line)
@@ -165,10 +173,9 @@ def compare(
         costs: dict[str, float] = measured[-1] if measured else relative_costs(name, machine, root)
         if not measured:
             note(kind="costs", data=name, costs=costs)
-        updates = num_updates or (POINTS if kind(name) == "points" else IMAGES).total_steps
         for method, rate, seeds in tqdm(list(_plays(name, methods, num_seeds)), desc=name, disable=not progress):
             rate = rate or best_rate(lines, "letters", method)
-            at = marks(method, updates, costs)
+            at = marks(method, num_played[name], costs)
             if set(seeds) <= set(PILOTS[kind(name)]):
                 at.pop("longer", None)
             facts = {"data": name, "method": method, "rate": rate}

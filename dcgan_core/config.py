@@ -146,11 +146,7 @@ class Config:
                 "the loss wasserstein-penalty limits the critic's slope at each image alone, but batch normalisation "
                 "ties the images of a batch together: set discriminator_norm to layer or none."
             )
-        if self.unrolled_steps and self.loss.startswith("wasserstein"):
-            raise InvalidInput(
-                f"unrolled_steps is {self.unrolled_steps}, but looking ahead is not defined for {self.loss}: "
-                "choose another loss, or set unrolled_steps to 0."
-            )
+        refuse_looking_ahead(self.loss, self.unrolled_steps)
 
     def without_effect(self) -> list[str]:
         """The fields that were changed from their defaults although nothing in this run reads them."""
@@ -184,6 +180,15 @@ class Config:
                 "version of dcgan_core; use that version, or start a new run."
             )
         return cls(**values)
+
+
+def refuse_looking_ahead(loss: Loss, unrolled_steps: int) -> None:
+    """Raises `InvalidInput` if these do not go together: a critic's steps are clipped or penalised, not repeated."""
+    if unrolled_steps and loss.startswith("wasserstein"):
+        raise InvalidInput(
+            f"unrolled_steps is {unrolled_steps}, but looking ahead is not defined for {loss}: "
+            "choose another loss, or set unrolled_steps to 0."
+        )
 
 
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:

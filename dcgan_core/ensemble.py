@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from tqdm import tqdm
 
-from dcgan_core.config import InvalidInput, Loss
+from dcgan_core.config import InvalidInput, Loss, refuse_looking_ahead
 from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.mixtures import (
     Activation,
@@ -124,11 +124,7 @@ class PointConfig:
             self._require(name, 0 < getattr(self, name) < 1, "between 0 and 1")
         for name in ("beta1", "beta2"):
             self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
-        if self.unrolled_steps and self.loss.startswith("wasserstein"):
-            raise InvalidInput(
-                f"unrolled_steps is {self.unrolled_steps}, but looking ahead is not defined for {self.loss}: "
-                "choose another loss, or set unrolled_steps to 0."
-            )
+        refuse_looking_ahead(self.loss, self.unrolled_steps)
 
     def _require(self, name: str, holds: bool, allowed: str) -> None:
         if not holds:

@@ -115,6 +115,29 @@ class Summary:
     num_seeds: int
 
 
+def values(
+    lines: list[dict[str, Any]],
+    data: str,
+    method: str,
+    measure: str,
+    budget: str = "updates",
+    rate: float | None = None,
+) -> list[float]:
+    """The `measure` (a name in `describe`, or "seconds") of each reported seed.
+
+    `rate` is the pilots' choice unless given; `budget` is updates, time or longer.
+    """
+    if rate is None:
+        rate = best_rate(lines, data if kind(data) == "points" else "letters", method)
+    return [
+        line[measure]
+        for line in outcomes(lines)
+        if (line["data"], line["method"], line["rate"]) == (data, method, rate)
+        and budget in line["budgets"]
+        and line["seed"] in SEEDS[kind(data)]
+    ]
+
+
 def summarise(
     lines: list[dict[str, Any]],
     data: str,
@@ -123,20 +146,9 @@ def summarise(
     budget: str = "updates",
     rate: float | None = None,
 ) -> Summary | None:
-    """The `measure` (a name in `describe`, or "seconds") of the reported seeds, or None if that was not played.
-
-    `rate` is the pilots' choice unless given; `budget` is updates, time or longer.
-    """
-    if rate is None:
-        rate = best_rate(lines, data if kind(data) == "points" else "letters", method)
-    values = [
-        line[measure]
-        for line in outcomes(lines)
-        if (line["data"], line["method"], line["rate"]) == (data, method, rate)
-        and budget in line["budgets"]
-        and line["seed"] in SEEDS[kind(data)]
-    ]
-    return Summary(*median_interval(values), len(values)) if values else None
+    """The `values` of the same arguments summed up, or None if that was not played."""
+    found = values(lines, data, method, measure, budget, rate)
+    return Summary(*median_interval(found), len(found)) if found else None
 
 
 def table(lines: list[dict[str, Any]]) -> str:

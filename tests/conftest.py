@@ -29,6 +29,15 @@ def cpu() -> Machine:
     return choose_machine("cpu", "float32")
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """While a module's tests run, torch computes with one thread, as the margins of claims were measured."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset() -> Dataset:
     letters = glyphs.render(44, image_size=16)

@@ -87,7 +87,7 @@ def test_play_looks_exactly_at_the_marks():
     def update() -> None:
         count[0] = next(made)
 
-    game = Game((0,), update, lambda: [{"updates made": count[0]}])
+    game = Game(update, lambda: [{"updates made": count[0]}])
     found = [(mark, seen[0]["updates made"]) for mark, _, seen in play(game, {7, 2})]
     assert found == [(2, 2), (7, 7)]
 
@@ -150,7 +150,6 @@ def test_a_comparison_that_was_stopped_goes_on_and_plays_nothing_twice(tmp_path,
     lines = path.read_text().splitlines()
     half = len(lines) // 2
     path.write_text("\n".join(lines[:half]) + "\n" + lines[half][:20])  # killed in the middle of a line
-    path.write_text(path.read_text() + "\n")
     played = []
     real = comparison.point_game
     monkeypatch.setattr(comparison, "point_game", lambda *game: played.append(game) or real(*game))
@@ -167,6 +166,28 @@ def test_a_comparison_that_was_stopped_goes_on_and_plays_nothing_twice(tmp_path,
     played.clear()
     compare(path, **settings)
     assert played == []
+
+
+def test_a_line_that_a_kill_cut_short_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "comparison.jsonl"
+    path.write_text('{"kind": "outc')
+    compare(path, data=["ring"], methods=[PLAIN], num_seeds=1, num_updates=1, progress=False)
+    assert read(path)[0]["kind"] == "session"
+
+
+def test_games_of_another_length_are_not_mixed_into_one_file(tmp_path):
+    path = tmp_path / "comparison.jsonl"
+    settings = dict(data=["ring"], methods=["minimax"], num_seeds=1, progress=False)
+    compare(path, num_updates=2, **settings)
+    before = path.read_bytes()
+    with pytest.raises(InvalidInput, match="holds games on ring of 2 updates, and these would have 3"):
+        compare(path, num_updates=3, **settings)
+    assert path.read_bytes() == before
+
+
+def test_more_seeds_than_the_protocol_has_are_refused(tmp_path):
+    with pytest.raises(InvalidInput, match=r"^num_seeds is 9, but ring has 8"):
+        compare(tmp_path / "new.jsonl", data=["ring"], num_seeds=9)
 
 
 def test_a_run_that_was_played_again_counts_once():

@@ -274,6 +274,11 @@ def test_a_wrong_value_is_named_in_one_sentence(name, value, allowed):
     assert str(caught.value).endswith(".")
 
 
+def test_looking_ahead_is_refused_where_a_critic_is_limited():
+    with pytest.raises(InvalidInput, match=r"^unrolled_steps is 2, but looking ahead is not defined"):
+        PointConfig(loss="wasserstein-penalty", unrolled_steps=2)
+
+
 @pytest.mark.gpu
 def test_on_the_gpu_every_seed_draws_what_it_draws_on_the_cpu():
     here, there = (

@@ -8,11 +8,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from dcgan_core.ensemble import COLLAPSES, Ensemble, PointConfig, advance, sample, start
 from dcgan_core.losses import discriminator_loss, minimax_generator_loss
 from dcgan_core.mixtures import PointDiscriminator, mode_statistics, ring
+from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.steps import update_discriminator, update_generator
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, NEUTRAL, REAL
@@ -118,18 +117,14 @@ def together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def record(path: Path = RECORD) -> None:
     """Runs the whole race on one thread and writes down the results, with who made them."""
     torch.set_num_threads(1)
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    facts = provenance(choose_machine("cpu", "float32"))  # says when it started
     results = {}
     for name in METHODS:
         batches = [range(first, first + BATCH) for first in range(0, num_seeds(name), BATCH)]
         results[name] = together([race(name, seeds) for seeds in batches])
         print(name, results[name]["seconds"][-1], "s, modes", results[name]["covered"][-1], flush=True)
-    facts = {
+    facts |= {
         "command": "python -m dcgan_core.teaching.chapter_12",
-        "started": started,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": f"one thread of a CPU ({platform.machine()})",
         "note": "in one process; processor time",
         "seeds": {name: num_seeds(name) for name in METHODS},
         "config": dataclasses.asdict(RING),

@@ -14,8 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from scipy.stats import binom
 from torch import Tensor
 
-from dcgan_core.outcomes import Summary, best_rate, describe, outcomes, summarise
-from dcgan_core.protocol import METHODS, RATES, SEEDS, kind
+from dcgan_core.outcomes import Summary, describe, summarise, values
+from dcgan_core.protocol import METHODS, RATES
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, REAL
 
@@ -41,13 +41,12 @@ def show_standings(lines: Lines, data: str, measures: Sequence[str] = ("covered"
     handles: dict[str, Any] = {}
     for axes, measure in zip(panels[0], measures, strict=True):
         for row, method in enumerate(METHODS):
-            rate = best_rate(lines, data if kind(data) == "points" else "letters", method)
             for number, (budget, (colour, marker, label)) in enumerate(BUDGETS.items()):
-                found = summarise(lines, data, method, measure, budget, rate)
+                found = summarise(lines, data, method, measure, budget)
                 if found is None:
                     continue
                 height = row + 0.27 * (number - 1)
-                seeds = values(lines, data, method, measure, budget, rate)
+                seeds = values(lines, data, method, measure, budget)
                 axes.plot(seeds, [height] * len(seeds), marker, color=colour, markersize=3, alpha=0.35)
                 axes.plot([found.low, found.high], [height] * 2, color=colour, linewidth=1.4)
                 (handles[label],) = axes.plot(found.median, height, marker, color=colour, markersize=6)
@@ -78,17 +77,6 @@ def show_rates(lines: Lines, datas: Sequence[str] = ("ring", "grid"), measure: s
         axes.tick_params(length=0)
     figure.supxlabel("discriminator's learning rate", fontsize=11)
     return figure
-
-
-def values(lines: Lines, data: str, method: str, measure: str, budget: str, rate: float) -> list[float]:
-    """One number for each reported seed."""
-    return [
-        line[measure]
-        for line in outcomes(lines)
-        if (line["data"], line["method"], line["rate"]) == (data, method, rate)
-        and budget in line["budgets"]
-        and line["seed"] in SEEDS[kind(data)]
-    ]
 
 
 def _median(lines: Lines, data: str, method: str, measure: str, rate: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,14 +32,11 @@ def run(namespace: dict[str, Any], *definitions: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def line() -> Iterator[dict[str, Any]]:
+def line(one_thread: None) -> dict[str, Any]:
     """The names of the chapter after its first cells: truth, data, held_out, distance and the fitted bells."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     namespace: dict[str, Any] = {}
     run(namespace, "truth = MixtureSameFamily", "def distance", "def column")
-    yield namespace
-    torch.set_num_threads(threads)
+    return namespace
 
 
 @pytest.fixture(scope="module")

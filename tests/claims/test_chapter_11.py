@@ -27,12 +27,7 @@ WIDTH = 64
 Sample = Callable[[int], Tensor]  # num to (5, num, 2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # Linear programs

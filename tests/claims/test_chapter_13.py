@@ -6,8 +6,9 @@ import statistics
 
 import pytest
 
-from dcgan_core.outcomes import RECORDED, Summary, outcomes, read, summarise
+from dcgan_core.outcomes import RECORDED, Summary, outcomes, read, summarise, values
 from dcgan_core.protocol import METHODS, PLAIN, RATES, SEEDS
+from dcgan_core.teaching.chapter_12 import RING, recorded_race
 
 LINES = read(RECORDED)
 FIXES = [method for method in METHODS if method != PLAIN]
@@ -29,13 +30,13 @@ def test_the_record_holds_every_method_with_all_seeds_at_every_budget(data):
 
 
 def test_at_the_slow_rate_no_method_has_an_overlap_of_one_percent_on_the_ring():
-    assert all(found("ring", method, "overlap", rate=1e-4).high < 0.05 for method in METHODS)
     assert all(found("ring", method, "overlap", rate=1e-4).median < 0.01 for method in METHODS)
     assert found("ring", PLAIN, "overlap", rate=1e-3).median > 0.02, "another rate does more"
 
 
 def test_at_the_slow_rate_only_clipping_covers_several_modes_of_the_ring():
     assert found("ring", "weight clipping", "covered", rate=1e-4).median >= 4
+    assert found("ring", "weight clipping", "good", rate=1e-4).high < 0.005, "a few samples in a thousand"
     assert all(found("ring", one, "covered", rate=1e-4).median <= 1 for one in METHODS if one != "weight clipping")
 
 
@@ -86,6 +87,20 @@ def test_in_equal_time_the_penalty_and_looking_ahead_hit_hardly_anything_on_the_
     assert all(found("ring", method, "overlap", "time").high < 0.01 for method in ("gradient penalty", "unrolled"))
 
 
+def test_ten_steps_ahead_cover_the_ring_at_the_slow_rate_at_twelve_times_the_cost():
+    results, _ = recorded_race()
+    assert RING.discriminator_learning_rate == 1e-4
+    assert statistics.median(results["k = 10"]["covered"][-1]) == 8
+    assert 10 < results["k = 10"]["seconds"][-1] / results["k = 0"]["seconds"][-1] < 14
+
+
+def test_at_the_slowest_rate_time_brings_modes_back_in_most_seeds_and_at_the_fastest_it_does_not():
+    slow = values(LINES, "ring", PLAIN, "covered", "longer", 1e-4)
+    assert sum(covered >= 7 for covered in slow) > len(slow) / 2
+    assert found("ring", PLAIN, "covered", rate=1e-4).median == 0
+    assert found("ring", PLAIN, "covered", "longer", 3e-3).median <= found("ring", PLAIN, "covered", rate=3e-3).median
+
+
 def test_with_more_time_the_plain_games_samples_are_good_on_few_modes():
     assert found("ring", PLAIN, "good", "longer").median > 0.9
     assert found("ring", PLAIN, "covered", "longer").median <= 4
@@ -112,6 +127,8 @@ def test_on_letters_the_penalty_is_ahead_after_equal_updates_and_behind_in_equal
     assert all(penalty.low > found("letters", one, "overlap").high for one in METHODS if one != "gradient penalty")
     assert found("letters", "gradient penalty", "overlap", "time").high < found("letters", PLAIN, "overlap", "time").low
     assert found("letters", PLAIN, "overlap", "longer").low > penalty.high
+    (costs,) = (line["costs"] for line in LINES if line["kind"] == "costs" and line["data"] == "letters")
+    assert 6 < costs["gradient penalty"] < 8, "seven times as long"
 
 
 def test_on_letters_minimax_is_no_worse_than_the_non_saturating_loss():
@@ -119,8 +136,7 @@ def test_on_letters_minimax_is_no_worse_than_the_non_saturating_loss():
 
 
 def test_on_letters_looking_ahead_learns_nothing_with_most_seeds():
-    ahead = found("letters", "unrolled", "covered")
-    assert ahead.median == 0 and ahead.high == 10
+    assert sorted(values(LINES, "letters", "unrolled", "covered")) == [0, 0, 0, 0, 10]
 
 
 def test_on_letters_spectral_norm_covers_fewer_letters_and_the_plain_game_nearly_all():

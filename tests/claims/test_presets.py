@@ -8,28 +8,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcgan_core.ensemble import COLLAPSES, COVERS, MIXTURES, History, PointConfig, train
+from dcgan_core.ensemble import COLLAPSES, COVERS, MIXTURES, History, train
 
 SEEDS = range(5)  # one batch
 
 
-def run(config: PointConfig) -> History:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return train(config, SEEDS)
-    finally:
-        torch.set_num_threads(threads)
+@pytest.fixture(scope="module")
+def covering(one_thread: None) -> History:
+    return train(COVERS, SEEDS)
 
 
 @pytest.fixture(scope="module")
-def covering() -> History:
-    return run(COVERS)
-
-
-@pytest.fixture(scope="module")
-def collapsing() -> History:
-    return run(COLLAPSES)
+def collapsing(one_thread: None) -> History:
+    return train(COLLAPSES, SEEDS)
 
 
 def nearest_shares(history: History) -> Tensor:
