@@ -78,7 +78,7 @@
     $("penaltyWeight").parentElement.hidden = settings.game !== "wasserstein-penalty";
     const known = settings.data in Game.MIXTURES;
     $("modes-figure").hidden = $("good-figure").hidden = !known;
-    $("divergence-name").textContent = known ? "KL to even modes" : "Distance of histograms";
+    $("divergence-name").textContent = known ? "KL to even" : "Distance of histograms";
     $("note").textContent = known ? "" : settings.data === "drawn"
       ? "Nobody knows the modes of drawn data, so the chart compares two histograms instead. Draw with the mouse or a finger; with the keyboard: arrow keys move the cross, Enter sets points."
       : "A spiral has no separate modes, so the chart compares two histograms instead.";
