@@ -52,7 +52,8 @@ def visit_inline(translator, node):
 
 
 def visit_display(translator, node):
-    translator.body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight"))
+    # On a phone a wide formula scrolls by itself, also for those who scroll with the keyboard.
+    translator.body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight", tabindex="0"))
     if node["number"]:
         translator.body.append(f'<span class="eqno">({get_node_equation_number(translator, node)})')
         translator.add_permalink_ref(node, "Link to this equation")

@@ -113,13 +113,17 @@ def visit(browser: Browser, site: Path, request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.fixture(scope="session")
-def findings() -> Callable[[Page, str], list[str]]:
-    """What axe-core holds against a part of a page: critical and serious findings, as 'rule: element'."""
+def findings() -> Callable[[Page, str | dict], list[str]]:
+    """What axe-core holds against a part of a page: critical and serious findings, as 'rule: element'.
+
+    The part is a selector, or what axe-core calls a context: `{"exclude": [[selector], ...]}`.
+    """
     axe = Axe()
 
-    def find(page: Page, selector: str) -> list[str]:
-        options = {"preload": False}  # it would read the style sheets again, which file:// does not allow
-        violations = axe.run(page, context=selector, options=options).response["violations"]
+    def find(page: Page, part: str | dict) -> list[str]:
+        # "preload" would read the style sheets again, which file:// does not allow.
+        options = {"preload": False, "resultTypes": ["violations"]}
+        violations = axe.run(page, context=part, options=options).response["violations"]
         return [
             f"{violation['id']}: {node['html'][:120]}"
             for violation in violations

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Page
 
 COMPRESSED = {".html", ".css", ".js", ".svg", ".json"}  # what servers compress; pictures and fonts already are
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
 
 WATCH_SHIFTS = """() => {
     window.layoutShift = 0;
@@ -41,10 +39,8 @@ class Vitals:
         return sum(self.files.values())
 
 
-def measure(browser: Browser, site: Path, server: str, address: str, *, phone: bool = False) -> Vitals:
-    """Opens `address` of the site at `server` as a reader who has never been there, and scrolls through it."""
-    context = browser.new_context(viewport=PHONE if phone else DESKTOP, has_touch=phone)
-    page = context.new_page()
+def measure(page: Page, site: Path, server: str, address: str) -> Vitals:
+    """Opens `address` of the site at `server` in a fresh page, touches nothing, then scrolls through it."""
     page.goto(f"{server}/{address}", wait_until="networkidle")
     page.evaluate(WATCH_SHIFTS)
     page.wait_for_timeout(100)
@@ -65,7 +61,7 @@ def measure(browser: Browser, site: Path, server: str, address: str, *, phone: b
     )
     page.wait_for_load_state("networkidle")
     after = page.evaluate("layoutShift")
-    context.close()
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     return Vitals(files, sum(_gzipped(site, server, name) for name in files), first_paint, before, after)
 
 
@@ -85,7 +81,9 @@ def main() -> None:
         print(f"{'page':38}{'kB':>7}{'gzip kB':>9}{'paint ms':>10}{'shift':>8}{'scrolled':>10}")
         for path in sorted(SITE.glob("[bn]*/*.html")):
             address = path.relative_to(SITE).as_posix()
-            vitals = measure(browser, SITE, server, address)
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            vitals = measure(page, SITE, server, address)
+            page.close()
             print(
                 f"{address:38}{vitals.size / 1000:7.0f}{vitals.gzipped / 1000:9.0f}{vitals.first_paint:10.0f}"
                 f"{vitals.layout_shift:8.3f}{vitals.layout_shift_scrolled:10.3f}"
