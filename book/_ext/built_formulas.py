@@ -8,6 +8,7 @@ A formula that KaTeX does not understand is a warning with its place, hence an e
 """
 
 import html
+import re
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def typeset(formula, display):
         options = {"displayMode": display, "strict": "ignore"}  # what may differ from LaTeX is no error here
         return engine().call("katex.renderToString", formula, options)
     except JSEvalException as error:
-        raise ValueError(next((line for line in str(error).splitlines() if "ParseError" in line), str(error))) from None
+        raise ValueError(re.sub(r".*ParseError: ", "", str(error).strip().splitlines()[0])) from None
 
 
 def html_of(node, display):

@@ -71,6 +71,14 @@ def test_no_script_typesets_and_no_icon_script_is_loaded(view):
     assert [name for name in view.vitals.files if "mathjax" in name or "fontawesome.js" in name] == []
 
 
+def test_code_and_what_it_prints_fit_the_column_at_a_desk(view):
+    too_wide = view.page.evaluate(
+        """[...document.querySelectorAll(".bd-article pre")].filter((box) => box.scrollWidth > box.clientWidth + 1)
+        .map((box) => box.innerText.slice(0, 80))"""
+    )
+    assert too_wide == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_critical_or_serious_at_a_desk(view, findings, scheme):
     view.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -83,6 +91,7 @@ def test_axe_finds_nothing_critical_or_serious_on_a_phone_and_nothing_sticks_out
     view.page.set_viewport_size(PHONE)
     try:
         assert view.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        view.page.wait_for_timeout(500)  # the theme's script makes the tables that scroll reachable by keyboard
         assert _ours(findings(view.page, {"exclude": CODE_AND_FORMULAS})) == []
     finally:
         view.page.set_viewport_size(DESKTOP)
