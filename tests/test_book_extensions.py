@@ -29,7 +29,7 @@ def test_a_formula_becomes_html_for_the_eyes_and_mathml_for_screen_readers_with_
 
 
 def test_a_formula_that_is_none_is_refused_in_a_sentence():
-    with pytest.raises(ValueError, match="^KaTeX parse error: .* expected '}'") as caught:
+    with pytest.raises(ValueError, match=r"^KaTeX parse error: .* expected '}'") as caught:
         built_formulas.typeset(r"\frac{1}{2", False)
     assert "\n" not in str(caught.value)
 

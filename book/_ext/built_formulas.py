@@ -1,8 +1,8 @@
 """Sphinx extension: formulas are typeset while the book is built, so that no page needs a script for them.
 
 KaTeX runs here, in an embedded JavaScript engine, and a page receives its result: HTML for the eyes, MathML for screen
-readers, with the TeX source inside for copying. A page with formulas loads KaTeX's style sheet and fonts; others do not.
-Nothing moves while a page loads, and formulas show without JavaScript.
+readers, with the TeX source inside for copying. A page with formulas loads KaTeX's style sheet and fonts, other pages
+do not. Nothing moves while a page loads, and formulas show without JavaScript.
 
 A formula that KaTeX does not understand is a warning with its place, hence an error of `make site`.
 """

@@ -14,8 +14,10 @@ from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent.parent
 SITE = Path(os.environ.get("DCGAN_SITE", ROOT / "_build" / "html"))
-PAGES = [path.relative_to(SITE).as_posix() for folder in ("book", "notebooks") for path in (SITE / folder).glob("*.html")]
-PAGES = sorted(PAGES) + ["search.html"]
+PAGES = [
+    path.relative_to(SITE).as_posix() for folder in ("book", "notebooks") for path in (SITE / folder).glob("*.html")
+]
+PAGES = [*sorted(PAGES), "search.html"]
 MEGABYTE = 1_000_000
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -160,7 +162,12 @@ def test_dark_is_known_before_the_first_paint(visit):
         page = visit("book/intro.html", dark=dark)
         script = page.locator("head script").first.inner_text()
         wanted = "dark" if dark else "light"
-        assert page.evaluate(f"(() => {{ localStorage.clear(); {script}; return document.documentElement.dataset.theme }})()") == wanted
+        assert (
+            page.evaluate(
+                f"(() => {{ localStorage.clear(); {script}; return document.documentElement.dataset.theme }})()"
+            )
+            == wanted
+        )
 
 
 def test_built_site_is_under_40_megabytes():
@@ -171,6 +178,8 @@ def test_every_picture_keeps_its_place_and_all_but_the_first_load_late():
     wrong = []
     for address in PAGES:
         pictures = BeautifulSoup((SITE / address).read_text(encoding="utf-8"), "html.parser").select(".bd-article img")
-        wrong += [(address, picture["src"]) for picture in pictures if not picture.get("width") or not picture.get("height")]
+        wrong += [
+            (address, picture["src"]) for picture in pictures if not picture.get("width") or not picture.get("height")
+        ]
         wrong += [(address, picture["src"]) for picture in pictures[1:] if picture.get("loading") != "lazy"]
     assert wrong == []

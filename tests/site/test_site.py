@@ -3,6 +3,7 @@
 import os
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -69,9 +70,11 @@ def test_every_picture_has_a_text_for_those_who_cannot_see_it(page):
 @every_page
 def test_headings_are_in_order(page):
     """One first-level heading at the top, and none that skips a level: a screen reader lists them as the contents."""
-    levels = [int(heading.name[1]) for heading in parse(page).select(", ".join(f".bd-article h{n}" for n in range(1, 7)))]
+    levels = [
+        int(heading.name[1]) for heading in parse(page).select(", ".join(f".bd-article h{n}" for n in range(1, 7)))
+    ]
     assert (levels[:1] == [1] and levels.count(1) == 1) or page.name in ("index.html", "search.html")
-    assert [pair for pair in zip(levels, levels[1:], strict=False) if pair[1] > pair[0] + 1] == []
+    assert [pair for pair in pairwise(levels) if pair[1] > pair[0] + 1] == []
 
 
 @every_chapter
