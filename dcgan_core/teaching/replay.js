@@ -37,22 +37,33 @@
       }, 500);
     }
 
-    function play(wanted) {
+    function stop() {
       clearInterval(timer);
       timer = null;
-      button.textContent = wanted ? "Pause" : "Play"; // its name is its state
-      if (wanted && place === last) go(0);
-      if (wanted) timer = setInterval(() => (place < last - 1 ? go(place + 1) : (play(false), go(last))), pause);
-      else go(place);
+      button.textContent = "Play"; // its name is its state
     }
 
-    button.addEventListener("click", () => play(timer === null));
-    slider.addEventListener("input", () => { play(false); go(Number(slider.value)); });
+    function play() {
+      button.textContent = "Pause";
+      timer = setInterval(() => {
+        if (place + 1 === last) stop();
+        go(place + 1);
+      }, pause);
+      if (place === last) go(0);
+    }
+
+    button.addEventListener("click", () => {
+      if (timer === null) play();
+      else { stop(); go(place); }
+    });
+    for (const event of ["pointerdown", "input"]) {
+      slider.addEventListener(event, () => { stop(); go(Number(slider.value)); });
+    }
     for (const chart of all("svg")) {
       const follow = (event) => {
-        const box = chart.getBoundingClientRect(), x = (event.clientX - box.left) * chart.viewBox.baseVal.width / box.width;
+        const box = chart.getBoundingClientRect(), x = ((event.clientX - box.left) / box.width) * chart.viewBox.baseVal.width;
         const distances = cursor.map((own) => Math.abs(own - x));
-        play(false);
+        stop();
         go(distances.indexOf(Math.min(...distances)));
       };
       chart.addEventListener("pointerdown", follow);
@@ -63,7 +74,7 @@
 
     go(last);
     clearTimeout(saying); // nobody has asked yet
-    for (const element of [button, slider]) element.hidden = false;
+    if (last > 0) for (const element of [button, slider]) element.hidden = false;
     root.classList.add("replay-ready");
   }
 })();
