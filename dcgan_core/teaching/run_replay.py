@@ -27,7 +27,7 @@ PANELS = (
 LOGARITHMIC = ("Fréchet distance",)
 COLOURS = {name: DISCRIMINATOR if "discriminator" in name else FAKE for panel in PANELS for name in panel.values()}
 COLUMNS = math.isqrt(NUM_WATCHED)  # as the sample grids of a run have
-SCREEN = 384  # pixels on screen that a frame is magnified to, or a little less
+SCREEN = 512  # pixels on screen that a frame is magnified to, or a little less
 MOST_FRAMES = 41
 
 
