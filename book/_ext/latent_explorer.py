@@ -29,6 +29,7 @@ from torch import nn
 from dcgan_core import recorded
 from dcgan_core.teaching.chapter_05 import layer_outputs
 from dcgan_core.teaching.directions import LEAST_EFFECT, STEP, StyleJudge, find_directions
+from dcgan_core.teaching.walks import recognised_halfway
 
 RUN = "glyphs32"
 NUM_WATCHED = 8  # of the latents that were watched in training: the page opens on them
@@ -50,7 +51,7 @@ def write_explorer(app):
     judge = StyleJudge()
     directions = find_directions(run.generator, judge)
     (folder / "weights.js").write_bytes(script(run, [direction for direction in directions if direction.works]))
-    facts.write_text(json.dumps({"stamp": stamp, "text": describe(run, judge, directions)}))
+    facts.write_text(json.dumps({"stamp": stamp, "text": describe(run, judge, directions, recognised_halfway(run.generator))}))
 
 
 # ------------------------------------------------------------------------------------------------------- the generator
@@ -144,8 +145,8 @@ def script(run, directions):
 # ------------------------------------------------------------------------------------------------------------ the facts
 
 
-def describe(run, judge, directions):
-    """What was measured, as Markdown: the recorded run, the judge, and a table of the directions."""
+def describe(run, judge, directions, halfway):
+    """What was measured, as Markdown: the recorded run, the judge, a table of the directions, and the middles of ways."""
     working = [direction for direction in directions if direction.works]
     left_out = [direction.name for direction in directions if not direction.works]
     accuracy = ", ".join(f"{name} {share:.1%}" for name, share in judge.accuracy.items())
@@ -168,6 +169,9 @@ def describe(run, judge, directions):
             f"| {direction.name} | {' to '.join(direction.ends)} | {back:.0%} | {forward:.0%} "
             f"| {100 * direction.change:+.0f} ± {100 * direction.margin:.0f} | {direction.letter_kept:.0%} |"
         )
+    difference = halfway["spherical"].double() - halfway["linear"].double()
+    margin = 1.96 * difference.std().item() / len(difference) ** 0.5
+    shares = {name: f"{found.double().mean().item():.0%}" for name, found in halfway.items()}
     lines += [
         "",
         f"A step of the same length in a random direction keeps {first.letter_kept_by_chance:.0%} of the letters. "
@@ -176,6 +180,11 @@ def describe(run, judge, directions):
             if left_out
             else "No direction had to be left out."
         ),
+        "",
+        f"Halfway between two latents, {len(difference)} pairs: the letter classifier recognises {shares['linear']} of "
+        f"the letters in the middle of the straight way and {shares['spherical']} on the sphere, a difference of "
+        f"{100 * difference.mean().item():+.0f} ± {margin * 100:.0f} points; of letters from latents as they are drawn "
+        f"it recognises {shares['drawn']}, and of two images laid over each other, half of each, {shares['pixels']}.",
     ]
     return "\n".join(lines)
 

@@ -97,7 +97,7 @@ def find_directions(
 
     The regression gives the direction in which each score rises fastest. Since these are not at right angles (bold
     letters are slanted more often), each is cut free from the other two: it rises along its own and along no other
-    (Shen et al. 2020, arXiv:1907.10786, section 2.2, "conditional manipulation").
+    (the "conditional manipulation" of Shen et al. 2020, arXiv:1907.10786).
     """
     latents = draw_latents(num_samples, generator.latent_size, seed=11)
     scores = judge(sample(generator, latents)).clamp(-1.5, 1.5)  # ±1 is what the judge was taught
