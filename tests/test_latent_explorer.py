@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from dcgan_core.teaching.directions import Direction
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "book" / "_ext"))
 
-import latent_explorer  # noqa: E402
+import latent_explorer
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +111,7 @@ def test_a_layer_that_the_page_cannot_compute_is_named(layer):
 
 
 def test_text_states_what_was_measured_and_what_was_left_out(run):
-    class judge:
-        accuracy = {"weight": 0.9876}
-
+    judge = SimpleNamespace(accuracy={"weight": 0.9876})
     halfway = {
         name: torch.tensor([True] * good + [False] * (10 - good))
         for name, good in (("drawn", 7), ("linear", 5), ("spherical", 7), ("pixels", 1))

@@ -51,7 +51,9 @@ def write_explorer(app):
     judge = StyleJudge()
     directions = find_directions(run.generator, judge)
     (folder / "weights.js").write_bytes(script(run, [direction for direction in directions if direction.works]))
-    facts.write_text(json.dumps({"stamp": stamp, "text": describe(run, judge, directions, recognised_halfway(run.generator))}))
+    facts.write_text(
+        json.dumps({"stamp": stamp, "text": describe(run, judge, directions, recognised_halfway(run.generator))})
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- the generator
@@ -146,7 +148,7 @@ def script(run, directions):
 
 
 def describe(run, judge, directions, halfway):
-    """What was measured, as Markdown: the recorded run, the judge, a table of the directions, and the middles of ways."""
+    """What was measured, as Markdown: the run, the judge, a table of the directions, and the middles of ways."""
     working = [direction for direction in directions if direction.works]
     left_out = [direction.name for direction in directions if not direction.works]
     accuracy = ", ".join(f"{name} {share:.1%}" for name, share in judge.accuracy.items())

@@ -107,7 +107,7 @@ def find_directions(
 
 
 def measure(generator: Generator, judge: StyleJudge, vectors: Tensor, *, num_latents: int) -> list[Direction]:
-    """What unit vectors (3, latent_size), meant for weight, slant and serif, do to latents that they were not found by."""
+    """What unit vectors (3, latent_size), meant for weight, slant and serif, do to latents they were not found by."""
     latents = draw_latents(num_latents, generator.latent_size, seed=12)
     images = sample(generator, latents)
     letters = judge.letters(images)

@@ -78,7 +78,6 @@
       root.classList.add("cover-ready");
     }, () => root.remove()); // the still picture below says the same
   }
-  root.hidden = false; // its place is kept while the weights are on their way
   if (document.readyState === "complete") start();
   else addEventListener("load", start);
 

@@ -85,9 +85,9 @@
       if (due.map) startMap();
       if (due.ways) drawWays();
       if (due.ways || due.way) drawWay();
-      if (due.letter) { // last, so that the layers keep what belongs to the latent on screen
+      if (due.letter) {
         draw(latent(), canvas($("letter"), size, size));
-        if (seesLayers) drawLayers();
+        soonDrawLayers();
       }
       due.letter = due.map = due.ways = due.way = false;
     });
@@ -114,7 +114,6 @@
     }
     painting = unpainted.length > 0;
     if (painting) requestAnimationFrame(paintMap);
-    else { due.letter = true; refresh(); } // the layers have seen other latents meanwhile
   }
 
   // ---------------------------------------------------------------------------------------------------- kept letters
@@ -167,8 +166,8 @@
 
   // ---------------------------------------------------------------------------------------------------------- layers
 
-  /* One figure a layer. Maps lie beside each other, as many a row as make a wide picture; 3,072 numbers without places
-     are drawn as 32 rows. */
+  /* One figure a layer. Maps lie beside each other, as many a row as make a picture some three times as wide as high;
+     numbers without places lie in rows, too. */
   function makeLayers() {
     $("layers").replaceChildren(...network.layers.map(({ name, shape }, number) => {
       const figure = document.createElement("figure"), caption = document.createElement("figcaption");
@@ -184,31 +183,40 @@
     }));
   }
 
+  /* Twelve pictures cost more than one letter, so a moving latent has them drawn some ten times a second. */
+  let layersTimer = null;
+  function soonDrawLayers() {
+    if (!seesLayers || layersTimer !== null) return;
+    layersTimer = setTimeout(() => { layersTimer = null; drawLayers(); }, 90);
+  }
+
   function drawLayers() {
+    Generator.run(network, latent());
     network.layers.forEach(({ shape, values }, number) => {
       const [caption, picture] = $("layers").children[number].children;
       const [channels, height, width] = shape.length > 1 ? shape : [shape[0], 1, 1];
-      const columns = Math.min(channels, Math.round(Math.sqrt(6 * channels / 2) / 8) * 8 || channels), rows = Math.ceil(channels / columns);
+      const columns = 8 * Math.round(Math.sqrt(3 * channels) / 8) || channels, rows = Math.ceil(channels / columns);
       const gap = width > 1 ? 1 : 0, across = columns * (width + gap) - gap, down = rows * (height + gap) - gap;
       const pen = canvas(picture, across, down), pixels = pen.createImageData(across, down);
       let low = Infinity, high = -Infinity, positive = 0;
       for (const value of values) {
-        low = Math.min(low, value);
-        high = Math.max(high, value);
+        if (value < low) low = value;
+        if (value > high) high = value;
         if (value > 0) positive += 1;
       }
+      const scale = 255 / (high - low || 1);
       for (let c = 0; c < channels; c++) {
         const left = (c % columns) * (width + gap), top = Math.floor(c / columns) * (height + gap);
-        for (let p = 0; p < height * width; p++) {
-          const at = 4 * ((top + Math.floor(p / width)) * across + left + (p % width));
-          const grey = (255 * (values[p * channels + c] - low)) / (high - low || 1);
-          pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = grey;
-          pixels.data[at + 3] = 255;
+        for (let y = 0, k = c; y < height; y++) {
+          for (let x = 0, at = 4 * ((top + y) * across + left); x < width; x++, at += 4, k += channels) {
+            pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = scale * (values[k] - low);
+            pixels.data[at + 3] = 255;
+          }
         }
       }
       pen.putImageData(pixels, 0, 0);
-      const number2 = (value) => value.toFixed(1).replace("-", "−");
-      caption.lastChild.textContent = `${number2(low)} to ${number2(high)}, ${Math.round((100 * positive) / values.length)}% above 0`;
+      const short = (value) => value.toFixed(1).replace("-", "−");
+      caption.lastChild.textContent = `${short(low)} to ${short(high)}, ${Math.round((100 * positive) / values.length)}% above 0`;
     });
   }
 
@@ -288,7 +296,7 @@
         $("map").scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
       });
     }
-    new IntersectionObserver(([entry]) => { seesLayers = entry.isIntersecting; if (seesLayers) changed(); }).observe($("layers"));
+    new IntersectionObserver(([entry]) => { seesLayers = entry.isIntersecting; soonDrawLayers(); }).observe($("layers"));
   }
 
   // ---------------------------------------------------------------------------------------------------------- waking
@@ -311,7 +319,7 @@
 
   // For the tests: the state as data, and the generator's answer to any latent.
   window.latentExplorer = {
-    state: () => ({ latent: latent(), base, steps: { ...steps }, kept, unpainted: unpainted.length, directions }),
+    state: () => ({ latent: latent(), base, steps: { ...steps }, kept, waiting: scheduled || painting || layersTimer !== null, directions }),
     outputs: (z) => { Generator.run(network, z); return network.layers.map(({ shape, values }) => ({ shape, values: [...values] })); },
   };
 })();
