@@ -320,6 +320,7 @@ def test_letters_are_kept_and_the_way_between_two_of_them_is_drawn(opened, run, 
     else:
         for _ in range(3):
             page.press("#le-way", "PageUp")
+    settled(page)
     share = float(page.input_value("#le-way"))
     assert share == pytest.approx(0.3, abs=0.03)
     assert page.inner_text("output[for=le-way]") == f"{round(100 * share)}%"
@@ -394,6 +395,7 @@ def test_page_holds_the_measurements_of_this_build(opened):
     text = opened().inner_text("article")
     assert "The judge is right about held-out letters in so many cases: weight" in text
     assert "Halfway between two latents" in text
+    assert f"they agree within {TOLERANCE:.4f}" in text
 
 
 def test_both_pages_say_what_they_lack_without_javascript(browser, site):
