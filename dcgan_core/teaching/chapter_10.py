@@ -1,0 +1,393 @@
+"""Chapter 10, mode collapse: what it depends on, and its record; films, pictures, and checks of the exercises.
+
+`python -m dcgan_core.teaching.chapter_10` plays the games that the chapter compares and writes the record that ships
+with the package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from IPython.display import HTML
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from dcgan_core.ensemble import COLLAPSES, COVERS, History, PointConfig, advance, sample, start, train
+from dcgan_core.mixtures import Mixture, ModeStatistics, mode_statistics, ring
+from dcgan_core.outcomes import median_interval
+from dcgan_core.runtime import choose_machine, provenance
+from dcgan_core.teaching.chapter_03 import SHADES
+from dcgan_core.teaching.exercises import check, require
+from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL
+from dcgan_core.teaching.replay import replay
+
+RECORD = Path(__file__).with_suffix(".json")
+SEEDS = range(8)
+PRESETS = {"COVERS": COVERS, "COLLAPSES": COLLAPSES}
+FACTORS: dict[str, dict[str, dict[str, Any]]] = {
+    "activation": {"tanh": {"activation": "tanh"}, "ReLU": {"activation": "relu"}},
+    "discriminator's rate": {f"{rate:g}": {"discriminator_learning_rate": rate} for rate in (1e-4, 3e-4, 1e-3, 3e-3)},
+    "generator's rate": {f"{rate:g}": {"generator_learning_rate": rate} for rate in (1e-4, 3e-4, 1e-3, 3e-3)},
+    "discriminator updates": {f"{steps}": {"discriminator_steps": steps} for steps in (1, 5)},
+    "hidden layers": {f"{depth}": {"generator_depth": depth, "discriminator_depth": depth} for depth in (1, 2, 3)},
+    "latent size": {f"{size}": {"latent_size": size} for size in (2, 16, 256)},
+    "updates": {f"{steps:,}": {"total_steps": steps} for steps in (1_000, 4_000)},
+}
+"""What is changed, one thing at a time: a factor, and the settings of each of its values."""
+
+
+def favourites(mixture: Mixture, samples: Tensor) -> tuple[Tensor, Tensor]:
+    """The mode that most of the samples (..., N, 2) are nearest to, and their share: int64 and float64 (...).
+
+    All samples count, good or not, so a crowd between two modes has a favourite, too.
+    """
+    mode, _ = mixture.nearest(samples)
+    shares = torch.nn.functional.one_hot(mode, mixture.num_modes).double().mean(dim=-2)
+    share, favourite = shares.max(dim=-1)
+    return favourite, share
+
+
+def outcome(config: PointConfig, seeds: Sequence[int]) -> dict[str, list[float]]:
+    """What became of each seed: lists over the seeds, of the last look but for `favourites`.
+
+    covered, good, kl: as in `mixtures.mode_statistics`. crowd: share of the samples that are nearest to the favourite
+    mode. favourites: how many different modes were the favourite, over ten looks after the start. The two losses are
+    means over the last tenth of the updates.
+    """
+    return describe(train(replace(config, snapshot_every_steps=max(1, config.total_steps // 10)), seeds))
+
+
+def describe(history: History, mixture: Mixture | None = None) -> dict[str, list[float]]:
+    """What `outcome` says, of games that were played already, by default on the ring."""
+    favourite, share = favourites(mixture or ring(), history.samples)
+    found = {name: getattr(history.statistics, name)[-1].tolist() for name in ("covered", "good", "kl")}
+    for player, losses in zip(("discriminator_loss", "generator_loss"), history.losses, strict=True):
+        found[player] = losses[-max(1, len(losses) // 10) :].mean(dim=0).tolist()
+    found |= {"crowd": share[-1].tolist(), "favourites": [len(set(modes)) for modes in favourite[1:].T.tolist()]}
+    return {name: [round(value, 4) for value in values] for name, values in found.items()}
+
+
+def games() -> dict[tuple[str, str, str], PointConfig]:
+    """Every game of the study, by preset, factor and value."""
+    return {
+        (preset, factor, value): replace(config, **changes)
+        for preset, config in PRESETS.items()
+        for factor, values in FACTORS.items()
+        for value, changes in values.items()
+    }
+
+
+def record(path: Path = RECORD, seeds: Sequence[int] = SEEDS) -> None:
+    """Plays every game once on one thread, and writes down what became of it, with who did it."""
+    torch.set_num_threads(1)
+    facts = provenance(choose_machine("cpu", "float32"))
+    facts |= {"command": "python -m dcgan_core.teaching.chapter_10", "seeds": len(seeds)}
+    facts |= {"presets": {name: dataclasses.asdict(preset) for name, preset in PRESETS.items()}}
+    played: dict[PointConfig, dict[str, Any]] = {}
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    begin = time.process_time()
+    for (preset, factor, value), config in games().items():
+        if config not in played:
+            played[config] = outcome(config, seeds)
+            print(preset, factor, value, played[config]["covered"], f"{time.process_time() - begin:.0f} s", flush=True)
+        results.setdefault(preset, {}).setdefault(factor, {})[value] = played[config]
+    facts["processor_seconds"] = round(time.process_time() - begin)
+    path.write_text(json.dumps({"provenance": facts, "results": results}, separators=(",", ":")) + "\n")
+
+
+@cache
+def recorded_study() -> tuple[dict[str, dict[str, dict[str, dict[str, Any]]]], dict[str, Any]]:
+    """The recorded outcomes by preset, factor and value, and where they come from."""
+    content = json.loads(RECORD.read_text(encoding="utf-8"))
+    return content["results"], content["provenance"]
+
+
+def interval(values: Sequence[float], percent: bool = False) -> str:
+    """Median, and what holds the true median with at least 90%, in a few characters."""
+    return "{} ({} to {})".format(
+        *(f"{number:.0%}" if percent else f"{number:.3g}" for number in median_interval(values))
+    )
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One seed's game, looked at T times: P points of each look are kept to be drawn."""
+
+    mixture: Mixture
+    steps: list[int]
+    points: Tensor  # (T, P, 2)
+    surface: Tensor  # (T, R, R): D(x) on a lattice over the plane, row by row
+    losses: Tensor  # (2, total_steps): discriminator's, generator's
+    statistics: ModeStatistics  # of all samples: its tensors are (T, ...)
+
+
+def half_width(mixture: Mixture) -> float:
+    """Of the square that is drawn: with room for samples that overshoot."""
+    return 1.45 * float(mixture.centres.max()) + 0.7
+
+
+def watch(config: PointConfig, seed: int, *, num_looks: int = 40, num_points: int = 200, lattice: int = 40) -> Watched:
+    """Plays the game of one seed, exactly as `ensemble.train` does, and looks at samples and discriminator on the way.
+
+    Looks are closer together at the beginning, where most happens.
+    """
+    ensemble = start(config, [seed])
+    latents = ensemble.draw_latents(config.snapshot_samples)
+    whens = {round(config.total_steps * (look / num_looks) ** 1.5) for look in range(num_looks + 1)}
+    half = half_width(ensemble.mixture)
+    line = torch.linspace(-half, half, lattice)
+    plane = torch.cartesian_prod(line, line)[:, [1, 0]]  # row by row, x first
+    samples, surface, losses = [], [], []
+    for step in range(config.total_steps + 1):
+        if step in whens:
+            samples.append(sample(ensemble, latents)[0])
+            with torch.no_grad():
+                surface.append(ensemble.discriminator(plane[None])[0].sigmoid().reshape(lattice, lattice))
+        if step < config.total_steps:
+            losses.append(torch.stack(advance(ensemble))[:, 0])
+    shown = torch.stack(samples)
+    return Watched(
+        mixture=ensemble.mixture,
+        steps=sorted(whens),
+        points=shown[:, :num_points],
+        surface=torch.stack(surface),
+        losses=torch.stack(losses, dim=1),
+        statistics=mode_statistics(ensemble.mixture, shown),
+    )
+
+
+def film(watched: Watched, *, alt: str, caption: str) -> HTML:
+    """The game as a replay: samples over D(x), and what is counted, moved together by one slider."""
+    steps, statistics = watched.steps, watched.statistics
+    modes = f"modes covered (of {watched.mixture.num_modes})"
+    window = max(1, watched.losses.shape[1] // 100)
+    means = watched.losses.unfold(1, window, window).mean(dim=2)  # (2, about 100)
+    at = [window * (place + 1) for place in range(means.shape[1])]
+    return replay(
+        _frames(watched),
+        at=steps,
+        series=[
+            {modes: (steps, statistics.covered.tolist())},
+            {"good samples (%)": (steps, (100 * statistics.good).tolist())},
+            {"KL (nats)": (steps, statistics.kl.tolist())},
+            {
+                "discriminator loss (nats)": (at, means[0].tolist()),
+                "generator loss (nats)": (at, means[1].tolist()),
+            },
+        ],
+        unit="updates",
+        colours={
+            **dict.fromkeys((modes, "good samples (%)", "KL (nats)", "generator loss (nats)"), FAKE),
+            "discriminator loss (nats)": DISCRIMINATOR,
+        },
+        alt=alt,
+        caption=caption,
+    )
+
+
+def _frames(watched: Watched) -> list[Image.Image]:
+    """One picture for each look, 256 pixels wide; the same artists are moved, which is quicker than drawing anew."""
+    figure = Figure(figsize=(4, 4), dpi=64)
+    figure.set_layout_engine("none")
+    canvas, axes = FigureCanvasAgg(figure), figure.add_axes((0, 0, 1, 1))
+    shading, dots = draw_game(axes, watched, 0)
+    frames = []
+    for surface, points in zip(watched.surface, watched.points, strict=True):
+        shading.set_data(surface)
+        dots.set_offsets(points)
+        canvas.draw()
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba()).copy()).convert("RGB"))
+    return frames
+
+
+def draw_game(axes: Any, watched: Watched, look: int) -> tuple[Any, Any]:
+    """Draws one look: D(x) as shading, modes as rings, samples as dots; returns the shading and the dots."""
+    half = half_width(watched.mixture)
+    extent, surface = (-half, half, -half, half), watched.surface[look]
+    shading = axes.imshow(
+        surface, origin="lower", extent=extent, cmap=SHADES, vmin=0.2, vmax=0.8, interpolation="bilinear"
+    )
+    size = 110 if watched.mixture.num_modes < 10 else 45
+    axes.scatter(*watched.mixture.centres.T, s=size, facecolors="none", edgecolors=REAL, linewidths=1.6)
+    dots = axes.scatter(*watched.points[look].T, s=7, color=FAKE)
+    axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
+    axes.grid(False)
+    return shading, dots
+
+
+def show_losses(histories: Mapping[str, History]) -> None:
+    """The discriminators' losses of each game: median and range of the seeds, over windows of updates."""
+    _, axes = plt.subplots(figsize=(5.6, 3.4))
+    colours = (REAL, FAKE, DISCRIMINATOR, NEUTRAL)
+    for (name, history), colour, line in zip(histories.items(), colours, ("-", "--", "-.", ":"), strict=False):
+        losses = history.losses[0]  # (updates, S)
+        window = max(1, len(losses) // 50)
+        means = losses.unfold(0, window, window).mean(dim=-1)  # (windows, S)
+        at = window * np.arange(1, len(means) + 1)
+        axes.plot(at, means.median(dim=1).values, line, color=colour, label=name)
+        axes.fill_between(at, means.amin(dim=1), means.amax(dim=1), color=colour, alpha=0.15)
+    axes.axhline(2 * math.log(2), color=NEUTRAL, linewidth=1)
+    axes.annotate(
+        "2 log 2: cannot tell", (1, 2 * math.log(2)), xycoords=("axes fraction", "data"), ha="right", va="bottom"
+    )
+    axes.set(xlabel="generator updates", ylabel="discriminator's loss (nats)")
+    axes.legend()
+
+
+def show_dependence(results: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> None:
+    """Modes covered of eight when one thing is changed: a column for each preset, seeds, median and interval."""
+    _, panels = plt.subplots(1, len(results), figsize=(5.6, 8.2), sharey=True)
+    for axes, (preset, factors), colour in zip(panels, results.items(), (REAL, FAKE), strict=True):
+        row, labels = 0.0, []
+        for factor, values in factors.items():
+            axes.axhline(row - 0.85, color="#dddddd", linewidth=0.8)
+            labels.append((row, factor, True))
+            for value, found in values.items():
+                row += 1
+                seeds = found["covered"]
+                median, low, high = median_interval(seeds)
+                own = all(getattr(PRESETS[preset], key) == one for key, one in FACTORS[factor][value].items())
+                shift = np.linspace(-0.22, 0.22, len(seeds))
+                axes.plot(seeds, row + shift, "o", color=colour, markersize=2.6, alpha=0.4)
+                axes.plot([low, high], [row, row], color=colour, linewidth=1.6)
+                axes.plot(median, row, "D" if own else "o", color=colour, markersize=6, markeredgecolor="black")
+                labels.append((row, value, False))
+            row += 1.6
+        axes.set(title=f"from {preset}", xlabel="modes covered", xlim=(-0.5, 8.5), xticks=range(0, 9, 2))
+        axes.set_yticks([place for place, _, _ in labels], [text for _, text, _ in labels], fontsize=9.5)
+        for tick, (_, _, heading) in zip(axes.get_yticklabels(), labels, strict=True):
+            tick.set_fontweight("bold" if heading else "normal")
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_ylim(row - 0.6, -1)
+
+
+def show_letter_shares(shares: Mapping[str, tuple[Sequence[int], Tensor]], letters: Sequence[str]) -> None:
+    """Which letters the recognised samples are, over time: shares (T, 26) at updates (T,) for each game."""
+    _, panels = plt.subplots(len(shares), 1, figsize=(5.6, 2.5 * len(shares)), sharex=True, squeeze=False)
+    for axes, (name, (steps, share)) in zip(panels.flat, shares.items(), strict=True):
+        picture = axes.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        axes.set_title(name)
+        axes.set_yticks(range(0, len(steps), 2), [f"{step:,}" for step in steps[::2]])
+        axes.set_xticks(range(len(letters)), letters, fontsize=8)
+        axes.set_ylabel("updates")
+        axes.grid(False)
+        plt.colorbar(picture, ax=axes, label="share of recognised", format=lambda share, _: f"{share:.0%}")
+
+
+@check
+def check_statistics(statistics: Callable[[Tensor, Tensor, int], tuple[int, float, float]]) -> str:
+    """Exercise 10.1: modes covered, share of good samples, and divergence in nats, from the nearest modes."""
+    mode = torch.tensor([0, 0, 0, 1, 1, 2, 3, 3])
+    sigmas = torch.tensor([0.5, 1.0, 2.9, 2.0, 0.1, 9.0, 3.5, 40.0])
+    covered, good, kl = (float(number) for number in statistics(mode, sigmas, 4))
+    require(
+        covered != 4,
+        "You count 4 modes, but the only samples near modes 2 and 3 lie more than 3 sigma away: a sample that is not "
+        "good covers nothing.",
+    )
+    require(covered == 2, f"Two modes have good samples, and you count {covered:g}.")
+    require(abs(good - 5 / 8) < 1e-6, f"Five of the eight samples are good, and your share is {good:.3f}.")
+    require(
+        math.isfinite(kl),
+        "Your divergence is not finite: an empty mode adds 0, since x log x goes to 0 with x. Leave it out.",
+    )
+    expected = math.log(4) + 0.6 * math.log(0.6) + 0.4 * math.log(0.4)
+    require(
+        abs(kl - expected / math.log(2)) > 1e-6, "Right but for the unit: that is in bits; use the natural logarithm."
+    )
+    require(
+        abs(kl - expected) < 1e-5,
+        f"Your divergence is {kl:.3f}, but should be {expected:.3f}: the shares of the *good* samples (3 and 2 of 5), "
+        "against one quarter each.",
+    )
+    return "Three numbers, and each of them can be right while another one is wrong."
+
+
+@check
+def check_expected(expected: Callable[[int, int], float]) -> str:
+    """Exercise 10.2: how many of M equally frequent modes N samples of the data itself hit, on average."""
+    for num_modes, num_samples in ((26, 100), (8, 8), (8, 1), (1000, 1000), (1000, 2_500)):
+        found = float(expected(num_modes, num_samples))
+        missed = (1 - 1 / num_modes) ** num_samples
+        case = f"{num_samples:,} samples of {num_modes:,} modes"
+        require(
+            num_samples == 1 or abs(found - min(num_modes, num_samples)) > 1e-4,
+            f"For {case} you expect {found:g}: that would need luck, for some samples hit the same mode.",
+        )
+        require(
+            abs(found - num_modes * missed) > 1e-6 * num_modes or abs(missed - 0.5) < 1e-3,
+            f"For {case} you return {found:.3f}: that many modes are *missed*, on average.",
+        )
+        require(
+            abs(found - num_modes * (1 - missed)) < 1e-6 * num_modes,
+            f"For {case} it is {num_modes * (1 - missed):.2f}, and yours is {found:.2f}. With what probability does "
+            "one given mode get no sample at all?",
+        )
+    return "So a count below this, and only below this, is evidence of missing modes."
+
+
+@check
+def check_cure(config: PointConfig) -> str:
+    """Exercise 10.3: one setting of COLLAPSES changed so that the plain game covers most of the ring."""
+    changed = [
+        field.name
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(COLLAPSES, field.name)
+    ]
+    require(bool(changed), "Nothing is changed yet: replace(COLLAPSES, name=value) changes one setting.")
+    require(
+        len(changed) == 1, f"You changed {' and '.join(changed)}: with two changes you do not learn which one did it."
+    )
+    require(
+        changed[0] in ("activation", "latent_size", "batch_size", "discriminator_steps", "beta1", "beta2")
+        or changed[0].endswith(("_rate", "_width", "_depth")),
+        f"{changed[0]} changes the question, the game or the time, and not the players: choose another setting.",
+    )
+    covered = train(replace(config, snapshot_every_steps=config.total_steps), range(5)).statistics.covered[-1]
+    seeds = " ".join(str(int(number)) for number in covered.sort().values)
+    value = getattr(config, changed[0])
+    require(
+        int(covered.median()) >= 4,
+        f"With {changed[0]} = {value!r}, five seeds cover {seeds} of 8 modes: the median is not yet 4. Look at the "
+        "figure for what moves the right column.",
+    )
+    return f"With {changed[0]} = {value!r} and nothing else changed, five seeds cover {seeds} of 8 modes."
+
+
+@check
+def check_support(support: Callable[[int, float], float]) -> str:
+    """Exercise 10.4: how many equally likely images there are, from how often a batch holds a pair of equals."""
+    for size, true in ((23, 365), (50, 2_000), (100, 5_000)):
+        share = 1 - math.prod(1 - place / true for place in range(size))
+        found = float(support(size, share))
+        case = f"{share:.0%} of batches of {size} hold a pair"
+        require(
+            abs(found / size**2 - 1) > 1e-6,
+            f"{case}: {size} squared is a rule of thumb for a share near one half, and here it is off. How many pairs "
+            "are there in a batch?",
+        )
+        require(abs(found / true - 2) > 0.1, f"{case}: yours is twice too large. A batch of n has n (n - 1) / 2 pairs.")
+        require(
+            abs(found / true - 1) < 0.05,
+            f"{case}: there are {true:,} different ones, and yours is {found:,.0f}. If each of the pairs is equal with "
+            "probability 1 / support, what is the probability that none is?",
+        )
+    return "A count of modes that needs neither labels nor a classifier, only an eye for duplicates."
+
+
+if __name__ == "__main__":
+    record()

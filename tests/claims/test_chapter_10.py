@@ -1,0 +1,319 @@
+"""What chapter 10 claims, measured; its recorded study, read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from dcgan_core.data import Batches, Dataset, load, scale
+from dcgan_core.ensemble import COLLAPSES, COVERS, Ensemble, History, advance, sample, start, train
+from dcgan_core.features import letter_classifier, measure, shipped_classifier
+from dcgan_core.losses import GAMES
+from dcgan_core.metrics import coverage
+from dcgan_core.mixtures import ModeStatistics, mode_statistics, ring
+from dcgan_core.protocol import image_config
+from dcgan_core.runtime import choose_machine
+from dcgan_core.state import advance as advance_images
+from dcgan_core.state import draw_latents
+from dcgan_core.state import sample as draw_images
+from dcgan_core.state import start as start_images
+from dcgan_core.steps import update_generator
+from dcgan_core.teaching import chapter_10
+from dcgan_core.teaching.chapter_10 import FACTORS, PRESETS, describe, favourites, games, recorded_study, watch
+
+SEEDS = range(5)
+EQUILIBRIUM = 2 * math.log(2)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+# Counting
+
+
+@pytest.fixture(scope="module")
+def samplers() -> dict[str, ModeStatistics]:
+    rng = torch.Generator().manual_seed(0)
+    data, order, noise = ring(), torch.arange(2_500), torch.randn(2_500, 2, generator=rng)
+    angle, radius = 2 * math.pi * torch.rand(2_500, generator=rng), 2 + 0.2 * torch.randn(2_500, generator=rng)
+    halfway = (order % 8 + 0.5) * math.pi / 4
+    made = {
+        "data": data.sample(2_500, rng=rng),
+        "one mode": data.points(0 * order, noise),
+        "nearly one mode": data.points((order % 8) * (order < 40), noise),
+        "smear": radius[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1),
+        "between": 2 * torch.stack([halfway.cos(), halfway.sin()], dim=1),
+    }
+    return {name: mode_statistics(data, points) for name, points in made.items()}
+
+
+def test_the_data_itself_is_not_perfect_by_two_of_three_numbers(samplers):
+    data = samplers["data"]
+    assert data.covered == 8 and 0.98 < data.good < 0.995 and 0 < data.kl < 0.01
+
+
+def test_each_number_praises_a_sampler_that_another_one_exposes(samplers):
+    assert samplers["one mode"].good > 0.98 and samplers["one mode"].covered == 1
+    assert samplers["nearly one mode"].covered == 8 and samplers["nearly one mode"].kl > 1.5
+    assert samplers["smear"].covered == 8 and samplers["smear"].kl < 0.3 and samplers["smear"].good < 0.05
+    assert samplers["between"].covered == 0 and samplers["between"].good == 0
+
+
+# Against a judge that stands still
+
+
+def freeze(game: Ensemble, num_steps: int) -> None:
+    """Only the generator learns."""
+    loss, num_seeds = GAMES["non-saturating"].generator, len(game.rngs)
+    for _ in range(num_steps):
+        fake = game.generator(game.draw_latents(game.config.batch_size))
+        update_generator(game.discriminator, game.generator_optimizer, lambda logits: num_seeds * loss(logits), fake)
+
+
+@pytest.mark.slow
+def test_against_a_frozen_discriminator_every_seed_loses_its_modes_and_in_the_game_it_does_not():
+    game = start(replace(COVERS, mixture="grid"), SEEDS)
+    for _ in range(1_000):
+        advance(game)
+    latents = game.draw_latents(2_500)
+    before = sample(game, latents)
+    for _ in range(200):
+        advance(game)
+    played = sample(game, latents)
+    freeze(game, 1_000)
+    frozen = sample(game, latents)
+    counts = [mode_statistics(game.mixture, points).covered for points in (before, played, frozen)]
+    assert counts[0].min() >= 9 and counts[1].min() >= 9 and counts[2].max() <= 8
+    shares = [favourites(game.mixture, points)[1].median() for points in (before, frozen)]
+    assert shares[0] < 0.15 and shares[1] > 0.4
+
+
+# The ring
+
+
+@pytest.fixture(scope="module")
+def corners() -> dict[str, History]:
+    return {
+        "covers": play(COVERS),
+        "lottery": play(replace(COVERS, activation="relu")),
+        "slow tanh": play(replace(COLLAPSES, activation="tanh")),
+        "collapses": play(COLLAPSES),
+    }
+
+
+def play(config, **changes) -> History:
+    config = replace(config, **changes)
+    return train(replace(config, snapshot_every_steps=config.total_steps // 10), SEEDS)
+
+
+def favourites_of(history: History) -> Tensor:
+    """At ten looks after the start: (10, S)."""
+    return favourites(ring(), history.samples)[0][1:]
+
+
+def test_the_crowd_rotates_in_every_seed(corners):
+    """At least four modes in ten looks are the favourite."""
+    assert min(describe(corners["collapses"])["favourites"]) >= 4
+
+
+def test_the_crowd_is_one_and_covering_samples_are_none(corners):
+    """Medians over the seeds at the last look: of the share of samples nearest to one mode."""
+    shares = {name: statistics.median(describe(corners[name])["crowd"]) for name in corners}
+    assert shares["collapses"] > 0.7 > 0.3 > shares["covers"]
+
+
+def test_one_look_tells_little_of_a_wandering_crowd(corners):
+    """The same seed covers a mode at one look and none at another, in most seeds."""
+    covered = corners["collapses"].statistics.covered[1:]
+    assert ((covered.amin(dim=0) == 0) & (covered.amax(dim=0) > 0)).sum() >= 3
+
+
+def test_each_of_the_two_differences_alone_does_not_make_the_collapse(corners):
+    covered = {name: history.statistics.covered[-1].double() for name, history in corners.items()}
+    assert covered["collapses"].median() <= 2 and covered["slow tanh"].median() >= 4
+    assert covered["covers"].median() >= 7 and covered["covers"].min() >= 6
+
+
+def test_with_relu_and_equal_rates_the_seed_decides(corners):
+    covered = corners["lottery"].statistics.covered[-1]
+    assert covered.max() - covered.min() >= 3
+
+
+def distance_from_equilibrium(history: History) -> float:
+    loss = torch.tensor(describe(history)["discriminator_loss"])
+    return float((loss - EQUILIBRIUM).abs().median())
+
+
+def test_the_collapsed_games_loss_is_closer_to_the_equilibriums_than_the_covering_games(corners):
+    assert distance_from_equilibrium(corners["collapses"]) < 0.6 * distance_from_equilibrium(corners["covers"])
+
+
+@pytest.fixture(scope="module")
+def settled() -> History:
+    return play(COLLAPSES, discriminator_learning_rate=3e-3, total_steps=2_000)
+
+
+@pytest.mark.slow
+def test_with_a_fast_discriminator_the_collapse_settles_and_with_a_slow_one_it_wanders(settled, corners):
+    """Changes of the favourite over the last five looks; a mode may change places with one that is as full."""
+    changes = {
+        name: (favourites_of(one)[-5:].diff(dim=0) != 0).sum(dim=0)
+        for name, one in (("settled", settled), ("wandering", corners["collapses"]))
+    }
+    assert changes["settled"].median() == 0 and changes["wandering"].median() >= 2
+
+
+@pytest.mark.slow
+def test_settled_samples_are_good_whether_or_not_modes_are_missing(settled, corners):
+    assert settled.statistics.good[-1].median() > 0.3 > corners["covers"].statistics.good[-1].median()
+    assert settled.statistics.covered[-1].min() <= 5, "some seed misses modes"
+
+
+@pytest.mark.slow
+def test_a_settled_collapse_has_a_loss_far_below_and_covering_games_lie_between(settled, corners):
+    missing = settled.statistics.kl[-1] > 1
+    assert missing.any()
+    losses = torch.tensor(describe(settled)["discriminator_loss"])[missing]
+    covering, wandering = (
+        statistics.median(describe(corners[name])["discriminator_loss"]) for name in ("covers", "collapses")
+    )
+    assert losses.max() < covering - 0.1 and covering < wandering
+
+
+@pytest.mark.slow
+def test_on_the_grid_the_collapsing_settings_cover_at_most_three_modes_at_every_look_and_the_covering_ones_many():
+    found = {preset: play(preset, mixture="grid").statistics.covered[1:] for preset in (COLLAPSES, COVERS)}
+    assert found[COLLAPSES].median(dim=1).values.max() <= 3 and found[COVERS][-1].median() >= 10
+
+
+# The recorded study
+
+
+def covered(preset: str, factor: str, value: str) -> list[float]:
+    return recorded_study()[0][preset][factor][value]["covered"]
+
+
+def median(preset: str, factor: str, value: str, measure: str = "covered") -> float:
+    return statistics.median(recorded_study()[0][preset][factor][value][measure])
+
+
+def test_record_is_of_the_study_as_it_is_defined_now():
+    results, provenance = recorded_study()
+    assert provenance["presets"] == {name: dataclasses.asdict(preset) for name, preset in PRESETS.items()}
+    found = {
+        (preset, factor, value) for preset in results for factor in results[preset] for value in results[preset][factor]
+    }
+    assert found == set(games())
+    for key in games():
+        preset, factor, value = key
+        assert len(results[preset][factor][value]["covered"]) == provenance["seeds"] == 8
+
+
+def test_recorded_presets_are_the_same_in_every_factor():
+    results, _ = recorded_study()
+    for name, preset in PRESETS.items():
+        own = [
+            results[name][factor][value]
+            for factor, values in FACTORS.items()
+            for value, changes in values.items()
+            if replace(preset, **changes) == preset
+        ]
+        assert len(own) == len(FACTORS) and all(one == own[0] for one in own)
+
+
+@pytest.mark.slow
+def test_a_slice_of_the_study_played_now_has_the_recorded_medians_up_to_two_modes(corners):
+    for name, key in (("covers", ("COVERS", "tanh")), ("collapses", ("COLLAPSES", "ReLU"))):
+        now = float(corners[name].statistics.covered[-1].median())
+        assert abs(now - median(key[0], "activation", key[1])) <= 2
+
+
+# DEPENDS
+
+
+# Letters
+
+
+@pytest.fixture(scope="module")
+def letters() -> Dataset:
+    return load("glyphs", image_size=16)
+
+
+def letter_counts(letters: Dataset, seed: int, **changes) -> list[tuple[int, float, Tensor]]:
+    """Letters covered, share recognised, and recognised samples of each letter, at six looks over 300 updates."""
+    config = replace(image_config("letters", "non-saturating", 1e-3, seed), **changes)
+    machine = choose_machine("cpu", "float32")
+    state, latents = start_images(config, machine), draw_latents(400, config.latent_size, seed=1)
+    batches, found = Batches(letters.images, batch_size=64, seed=seed), []
+    for step in range(1, 301):
+        advance_images(state, batches(state.step), machine)
+        if step % 50 == 0:
+            _, probabilities = measure(letter_classifier(), draw_images(state.sampler, latents))
+            one = coverage(probabilities)
+            found.append((one.classes_covered, one.recognised, torch.tensor(one.class_counts)))
+    return found
+
+
+# LETTERS
+
+
+# A thousand modes
+
+
+def test_counting_the_most_probable_class_finds_hundreds_of_digits_where_there_is_none():
+    images = scale(load("stacked-digits", image_size=16, channels=3, split="test").images[:1_500])
+    rng = torch.Generator().manual_seed(0)
+    judge = shipped_classifier("stacked-digits")
+    reached, sure = {}, {}
+    for name, shown in (
+        ("digits", images),
+        ("overlaid", torch.maximum(images, images.roll(1, dims=0))),
+        ("noise", torch.rand(images.shape, generator=rng) * 2 - 1),
+    ):
+        _, probabilities = measure(judge, shown)
+        reached[name] = coverage(probabilities, recognised_at=0.0).classes_covered
+        sure[name] = coverage(probabilities).recognised
+    assert reached["overlaid"] > 400 and sure["overlaid"] < 0.03
+    assert reached["noise"] < 50 and sure["noise"] == 0, "noise fools it less"
+    assert sure["digits"] > 0.98 and reached["digits"] > 700
+
+
+def test_of_as_many_samples_as_modes_more_than_a_third_of_the_modes_is_missed_by_chance():
+    draws = torch.randint(1_000, (50, 1_000), generator=torch.Generator().manual_seed(0))
+    hit = statistics.mean(len(set(row)) for row in draws.tolist())
+    assert hit == pytest.approx(1_000 * (1 - (1 - 1 / 1_000) ** 1_000), rel=0.01) and hit < 667
+
+
+# The chapter's own machinery
+
+
+def test_watching_a_seed_is_training_it():
+    config = replace(COVERS, total_steps=4, snapshot_every_steps=1)
+    watched, trained = watch(config, 3, num_looks=8, num_points=20), train(config, [3])
+    assert watched.steps == trained.steps.tolist()
+    assert torch.equal(watched.points, trained.samples[:, 0, :20])
+    assert torch.equal(watched.losses, trained.losses[..., 0])
+    assert torch.equal(watched.statistics.covered, trained.statistics.covered[:, 0])
+    assert watched.surface.min() >= 0 and watched.surface.max() <= 1 and watched.surface.shape == (5, 40, 40)
+
+
+def test_the_favourite_is_the_mode_of_the_crowd_whether_it_is_good_or_not():
+    mode, share = favourites(ring(), torch.tensor([[[0.0, 1.5], [0.0, 1.4], [0.1, 1.6], [2.0, 0.0]]]))
+    assert mode.tolist() == [2] and share.tolist() == [0.75]
+
+
+def test_a_study_writes_every_game_and_plays_equal_ones_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(chapter_10, "PRESETS", {"A": replace(COVERS, total_steps=2)})
+    monkeypatch.setattr(
+        chapter_10, "FACTORS", {"beta1": {"0": {"beta1": 0.0}, "0.5": {"beta1": 0.5}}, "again": {"x": {}}}
+    )
+    threads = torch.get_num_threads()
+    chapter_10.record(tmp_path / "study.json", seeds=range(2))
+    torch.set_num_threads(threads)
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert '"again":{"x":{"covered":[' in (tmp_path / "study.json").read_text()
