@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name -> (places, values)
 Point = tuple[float, float]
+Mark = tuple[str] | tuple[str, float, float]  # a value as text, and where its mark stands in the chart, if anywhere
 
 WIDTH, HEIGHT = 280, 150  # of the whole chart, in units that are about a pixel
 LEFT, RIGHT, TOP, BOTTOM = 46, 270, 8, 116  # of the plot
@@ -51,8 +52,8 @@ class Chart:
     up: Axis
     curves: dict[str, list[Point]]
 
-    def marks(self, name: str, moments: Iterable[float]) -> list[tuple[str] | tuple[str, float, float]]:
-        """For each moment the curve's last value at or before it, as text, and where the mark stands, if anywhere."""
+    def marks(self, name: str, moments: Iterable[float]) -> list[Mark]:
+        """The curve's last value at or before each moment."""
         found = (_last_before(self.curves[name], moment) for moment in moments)
         return [
             (short(mark[1]), self.across(mark[0]), self.up(mark[1])) if mark else (short(math.nan),) for mark in found
@@ -89,7 +90,8 @@ def line_chart(
     for curve, colour in zip(points.values(), colours, strict=True):
         mark = _last_before(curve, moment)
         place = f'transform="translate({across(mark[0])} {up(mark[1])})"' if mark else 'visibility="hidden"'
-        parts.append(f'<g style="--line:{colour}"><path d="{_path(curve, across, up)}"/><circle r="3.5" {place}/></g>')
+        line = f'<path d="{_path(curve, across, up)}"/><circle r="3.5" {place}/>'
+        parts.append(f'<g style="--line:{html.escape(colour)}">{line}</g>')
     return Chart("".join([*parts, "</svg>"]), across, up, points)
 
 

@@ -18,25 +18,26 @@ LOSS = ([5, 15, 35, 55, 75], [4.0, 3.5, math.nan, 2.5, 1.5])
 PAGE = "page.html"
 
 
+def output(number: int) -> str:
+    """What a notebook's cell shows."""
+    return replay(
+        [Image.new("L", (160, 90), grey) for grey in GREYS],
+        at=AT,
+        series=[{"generator loss": LOSS, "discriminator loss": ([0, 80], [1, 2])}, {"covered": (AT, range(1, 7))}],
+        frame_milliseconds=100,
+        alt="A grey field",
+        caption=f"Replay {number}",
+    ).data
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """In place of the book: a page with two replays, as notebooks put them, and nothing else."""
+    """In place of the book: a page with two replays and nothing else."""
     folder = tmp_path_factory.mktemp("site")
-    bodies = [
-        replay(
-            [Image.new("L", (160, 90), grey) for grey in GREYS],
-            at=AT,
-            series=[{"generator loss": LOSS, "discriminator loss": ([0, 80], [1, 2])}, {"covered": (AT, range(1, 7))}],
-            frame_milliseconds=100,
-            alt="A grey field",
-            caption=f"Replay {number}",
-        ).data
-        for number in (1, 2)
-    ]
     (folder / PAGE).write_text(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Replays</title>"
         "<meta name=viewport content='width=device-width'>"
-        f"<main style='max-width: 50rem; font-family: sans-serif'>{'<hr>'.join(bodies)}</main></html>"
+        f"<main style='max-width: 50rem; font-family: sans-serif'>{output(1)}<hr>{output(2)}</main></html>"
     )
     return folder
 
@@ -167,6 +168,28 @@ def test_a_screen_reader_hears_the_numbers_once_when_all_is_still_and_nothing_wh
     assert len(page.evaluate("heard")) == 1
     page.wait_for_function("heard.length === 2")
     assert page.evaluate("heard[1]") == "generator loss 1.50, discriminator loss 2, covered 6"
+
+
+def test_an_output_that_comes_later_starts_too(opened):
+    """As JupyterLab puts it in: built outside the page, its scripts made anew, then attached."""
+    page = opened()
+    page.evaluate(
+        """(source) => {
+        const host = document.createElement("div");
+        host.innerHTML = source;
+        for (const old of host.querySelectorAll("script")) {
+            const script = document.createElement("script");
+            script.type = old.type;
+            script.textContent = old.textContent;
+            old.replaceWith(script);
+        }
+        document.querySelector("main").append(host);
+    }""",
+        output(3),
+    )
+    page.wait_for_selector(".replay-ready >> nth=2")
+    page.locator("input").nth(2).press("Home")
+    assert agrees(shown(page, 2), 0) and agrees(shown(page, 0), 5)
 
 
 def test_paper_shows_the_last_frame_with_its_numbers(opened):
