@@ -30,6 +30,12 @@ def output(number: int) -> str:
     ).data
 
 
+CUT_OFF = """() => [...document.querySelectorAll(".replay text")].filter((text) => {
+    const [label, chart] = [text, text.closest("svg")].map((one) => one.getBoundingClientRect());
+    return label.left < chart.left - 0.5 || label.right > chart.right + 0.5;
+}).map((text) => text.textContent)"""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """In place of the book: a page with two replays and nothing else."""
@@ -220,6 +226,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(opened, findings, phone, dark)
     page = opened(phone=phone, dark=dark)
     assert findings(page, "main") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CUT_OFF) == []
     if phone:
         slider = page.locator("input").first.bounding_box()
         assert slider["width"] > 300, "too short for a finger to find a moment"

@@ -18,6 +18,10 @@ PAGES = [
 if not (SITE / "notebooks").is_dir():
     pytest.skip("there is no built site", allow_module_level=True)
 
+CUT_OFF = """() => [...document.querySelectorAll(".replay text")].filter((text) => {
+    const [label, chart] = [text, text.closest("svg")].map((one) => one.getBoundingClientRect());
+    return label.left < chart.left - 0.5 || label.right > chart.right + 0.5;
+}).map((text) => text.textContent)"""
 every_page = pytest.mark.parametrize("address", PAGES)
 
 
@@ -45,6 +49,7 @@ def test_axe_finds_nothing_and_the_frame_keeps_its_shape(visit, findings, addres
     page = visit(address, phone=phone, dark=dark)
     assert findings(page, ".replay") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(CUT_OFF) == []
     for replay in page.locator(".replay").all():
         screen, frame = replay.locator(".replay-screen").bounding_box(), replay.locator("img").bounding_box()
         columns, rows = replay.locator("img").evaluate(
