@@ -52,6 +52,7 @@ def test_every_frame_stands_in_its_field_of_the_sprite_and_the_last_one_is_shown
     page = made()
     place, picture = variables(page), sprite(page)
     assert picture.size == (40 * place["columns"], 30 * place["rows"])
+    assert (page.img["width"], page.img["height"]) == tuple(map(str, picture.size))
     assert data(page)["columns"] == place["columns"]
     for number, grey in enumerate(GREYS):
         row, column = divmod(number, place["columns"])

@@ -80,7 +80,7 @@ def replay(
         f'<div class="replay-screen{" replay-pixels" if magnify > 1 else ""}" '
         f'style="width: {width * magnify}px; aspect-ratio: {width} / {height}">'
         f'<img src="{_sprite(frames, columns, rows)}" alt="{html.escape(alt)}" '
-        f'width="{columns * width}" height="{rows * height}" loading="lazy" decoding="async" '
+        f'width="{columns * width}" height="{rows * height}" '
         f'style="--columns:{columns};--rows:{rows};--column:{last % columns};--row:{last // columns}"></div>'
         f'<div class="replay-charts">{"".join(charts)}</div></div>'
         f'<p class="replay-status" role="status"></p><script type="application/json">{embedded}</script>'
