@@ -69,7 +69,8 @@ def drawing(images: list[np.ndarray], label: str) -> str:
     for image in images:
         lines, begin, end = outline(image)
         for line in lines:
-            points = [f"{a:.1f} {b:.1f}" for a, b in line[:-1:2] + (x - begin, 0.0)]  # half of them show no corner
+            corners = line[:-1:2] + np.array([x - begin, 0.0])  # every second point is enough
+            points = [f"{a:.1f} {b:.1f}" for a, b in corners]
             path.append(f"M{'L'.join(points)}Z")
         x += end - begin + GAP
     side = 32

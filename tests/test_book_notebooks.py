@@ -111,6 +111,12 @@ def test_has_one_title(chapter):
     assert len(re.findall(r"^# \S", text(chapter), flags=re.MULTILINE)) == 1
 
 
+def test_every_displayed_equation_has_the_next_number_of_its_chapter(chapter):
+    """`\\tag{7.2}` is plain TeX, which Jupyter, Colab and the site all show."""
+    tags = [re.findall(r"\\tag\{(.*?)\}", equation) for equation in re.findall(r"\$\$(.+?)\$\$", text(chapter), re.S)]
+    assert tags == [[f"{int(chapter.name[:2])}.{place}"] for place in range(1, len(tags) + 1)]
+
+
 def test_has_exercises_with_hints_and_solutions(chapter):
     exercises = re.findall(r"^#{2,4} Exercise \d", text(chapter), flags=re.MULTILINE)
     assert len(exercises) >= 3

@@ -1,4 +1,4 @@
-"""The logo and the cover: made by the book's own generator, read by its own classifier, and made again by the script."""
+"""The logo and the cover: drawn by the book's own generator, read by its own classifier, made again by the script."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
 """Sphinx extension: formulas are typeset while the book is built, so that no page needs a script for them.
 
 KaTeX runs here, in an embedded JavaScript engine, and a page receives its result: HTML for the eyes, MathML for screen
-readers, with the TeX source inside for copying. A page with formulas loads KaTeX's style sheet and fonts; others do not.
-Nothing moves while a page loads, and formulas show without JavaScript.
+readers, with the TeX source inside for copying. A page with formulas loads KaTeX's style sheet and fonts, other pages
+do not. Nothing moves while a page loads, and formulas show without JavaScript.
 
 A formula that KaTeX does not understand is a warning with its place, hence an error of `make site`.
 """
 
 import html
+import re
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def typeset(formula, display):
         options = {"displayMode": display, "strict": "ignore"}  # what may differ from LaTeX is no error here
         return engine().call("katex.renderToString", formula, options)
     except JSEvalException as error:
-        raise ValueError(next((line for line in str(error).splitlines() if "ParseError" in line), str(error))) from None
+        raise ValueError(re.sub(r".*ParseError: ", "", str(error).strip().splitlines()[0])) from None
 
 
 def html_of(node, display):

@@ -7,6 +7,7 @@ After each build, in every page:
   reader comes near;
 - pictures that a chapter has written into its HTML become files, which can load late, too;
 - code loses the marks of tokens that have the colour of plain text: half of the page's bytes;
+- a list that a screen reader could not make sense of is none;
 - light or dark is known before the first paint, and not after the theme's script has come.
 
 Source maps, which no reader needs, leave the site.
@@ -38,6 +39,7 @@ UNNEEDED = {
 }
 THEME_CHOICE = '.theme = localStorage.getItem("theme") || "auto"'
 THEME_KNOWN = THEME_CHOICE.replace('"auto"', '(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")')
+BROKEN_LIST = '<div role="list" class="citation-list">'  # Sphinx gives it children that are no list items
 
 
 def lighten(page, path, site):
@@ -46,6 +48,7 @@ def lighten(page, path, site):
         if user is None or user not in page:
             page = re.sub(ELEMENT.format(re.escape(name)), "", page)
     page = PLAIN_TOKEN.sub(r"\1", page).replace(THEME_CHOICE, THEME_KNOWN)
+    page = page.replace(BROKEN_LIST, BROKEN_LIST.replace('role="list" ', ""))
     return make_lazy(embedded_to_files(page, path, site), path)
 
 

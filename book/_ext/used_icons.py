@@ -16,7 +16,9 @@ THEME = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_the
 STYLE = "styles/pydata-sphinx-theme.css"
 FONTS = "vendor/fontawesome/webfonts"
 RULE = re.compile(r'((?:\.fa-[\w-]+::?before,?)+)\{content:"([^"]*)"\}')
-SOURCE = re.compile(r'url\((\.\./vendor/fontawesome/webfonts/fa-[\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\.ttf\)[^}]*')
+SOURCE = re.compile(
+    r'url\((\.\./vendor/fontawesome/webfonts/fa-[\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\.ttf\)[^}]*'
+)
 PRIVATE_USE = re.compile(r"[\ue000-\uf8ff]")
 
 

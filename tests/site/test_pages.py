@@ -14,9 +14,13 @@ from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent.parent
 SITE = Path(os.environ.get("DCGAN_SITE", ROOT / "_build" / "html"))
-PAGES = [path.relative_to(SITE).as_posix() for folder in ("book", "notebooks") for path in (SITE / folder).glob("*.html")]
-PAGES = sorted(PAGES) + ["search.html"]
+PAGES = [
+    path.relative_to(SITE).as_posix() for folder in ("book", "notebooks") for path in (SITE / folder).glob("*.html")
+]
+PAGES = [*sorted(PAGES), "search.html"]
 MEGABYTE = 1_000_000
+GENERATOR = 1_450_000  # bytes of latent_explorer/weights.js: the network that draws in the page, read after first paint
+LIVE = {"book/intro.html", "book/latent_explorer.html"}  # the pages that carry it
 
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 CODE_AND_FORMULAS = [[".highlight"], [".katex"]]  # a thousand spans a page in the same few colours: judged once, below
@@ -57,9 +61,9 @@ def test_page_wants_nothing_from_outside_and_reports_no_error(view):
     assert view.complaints == []
 
 
-def test_page_is_under_a_megabyte_before_the_first_touch(view):
+def test_page_is_under_a_megabyte_before_the_first_touch_without_the_network_that_two_pages_carry(view):
     largest = sorted(view.vitals.files.items(), key=lambda item: -item[1])[:5]
-    assert view.vitals.size < MEGABYTE, largest
+    assert view.vitals.size < MEGABYTE + (GENERATOR if view.address in LIVE else 0), largest
 
 
 def test_nothing_jumps_while_the_page_loads_or_its_pictures_come(view):
@@ -69,6 +73,14 @@ def test_nothing_jumps_while_the_page_loads_or_its_pictures_come(view):
 
 def test_no_script_typesets_and_no_icon_script_is_loaded(view):
     assert [name for name in view.vitals.files if "mathjax" in name or "fontawesome.js" in name] == []
+
+
+def test_code_and_what_it_prints_fit_the_column_at_a_desk(view):
+    too_wide = view.page.evaluate(
+        """[...document.querySelectorAll(".bd-article pre")].filter((box) => box.scrollWidth > box.clientWidth + 1)
+        .map((box) => box.innerText.slice(0, 80))"""
+    )
+    assert too_wide == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -83,6 +95,7 @@ def test_axe_finds_nothing_critical_or_serious_on_a_phone_and_nothing_sticks_out
     view.page.set_viewport_size(PHONE)
     try:
         assert view.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        view.page.wait_for_timeout(500)  # the theme's script makes the tables that scroll reachable by keyboard
         assert _ours(findings(view.page, {"exclude": CODE_AND_FORMULAS})) == []
     finally:
         view.page.set_viewport_size(DESKTOP)
@@ -151,7 +164,12 @@ def test_dark_is_known_before_the_first_paint(visit):
         page = visit("book/intro.html", dark=dark)
         script = page.locator("head script").first.inner_text()
         wanted = "dark" if dark else "light"
-        assert page.evaluate(f"(() => {{ localStorage.clear(); {script}; return document.documentElement.dataset.theme }})()") == wanted
+        assert (
+            page.evaluate(
+                f"(() => {{ localStorage.clear(); {script}; return document.documentElement.dataset.theme }})()"
+            )
+            == wanted
+        )
 
 
 def test_built_site_is_under_40_megabytes():
@@ -162,6 +180,8 @@ def test_every_picture_keeps_its_place_and_all_but_the_first_load_late():
     wrong = []
     for address in PAGES:
         pictures = BeautifulSoup((SITE / address).read_text(encoding="utf-8"), "html.parser").select(".bd-article img")
-        wrong += [(address, picture["src"]) for picture in pictures if not picture.get("width") or not picture.get("height")]
+        wrong += [
+            (address, picture["src"]) for picture in pictures if not picture.get("width") or not picture.get("height")
+        ]
         wrong += [(address, picture["src"]) for picture in pictures[1:] if picture.get("loading") != "lazy"]
     assert wrong == []

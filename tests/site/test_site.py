@@ -3,6 +3,7 @@
 import os
 import re
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -66,6 +67,30 @@ def test_every_picture_has_a_text_for_those_who_cannot_see_it(page):
     assert missing == []
 
 
+@every_page
+def test_headings_are_in_order(page):
+    """One first-level heading at the top, and none that skips a level: a screen reader lists them as the contents."""
+    levels = [
+        int(heading.name[1]) for heading in parse(page).select(", ".join(f".bd-article h{n}" for n in range(1, 7)))
+    ]
+    assert (levels[:1] == [1] and levels.count(1) == 1) or page.name in ("index.html", "search.html")
+    assert [pair for pair in pairwise(levels) if pair[1] > pair[0] + 1] == []
+
+
+@every_chapter
+def test_figures_are_numbered_within_the_chapter(page):
+    numbers = [re.search(r"\d[\d.]*", one.get_text())[0] for one in parse(page).select(".caption-number")]
+    assert numbers == [f"{int(page.stem[:2])}.{place}" for place in range(1, len(numbers) + 1)]
+
+
+@every_page
+def test_every_formula_was_typeset_and_says_what_it_is(page):
+    formulas = parse(page).select(".katex")
+    assert parse(page).select(".katex-error") == []
+    assert all(formula.select_one("math annotation[encoding='application/x-tex']") for formula in formulas)
+    assert "\\(" not in parse(page).get_text() and "MathJax" not in str(parse(page).head)
+
+
 @every_chapter
 def test_every_drawn_output_is_a_figure_with_a_caption(page):
     bare = [
@@ -74,6 +99,15 @@ def test_every_drawn_output_is_a_figure_with_a_caption(page):
         if not (image.find_parent("figure") and image.find_parent("figure").find("figcaption"))
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_code_whose_marks_were_taken_away_keeps_its_colour(mode):
+    """book/_ext/light_pages.py takes the marks of names, punctuation and white space from every line of code."""
+    style = (SITE / "_static" / "pygments.css").read_text(encoding="utf-8")
+    selector = rf'html\[data-theme="{mode}"\] \.highlight'
+    plain = re.search(rf"{selector} {{[^}}]*[^-]color: (#\w+)", style)[1]
+    assert {re.search(rf"{selector} \.{token} {{ color: (#\w+)", style)[1] for token in "npw"} == {plain}
 
 
 @every_chapter

@@ -1,0 +1,112 @@
+"""The small Sphinx extensions of the book, each as the pure functions that it is made of."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+import built_formulas  # noqa: E402
+import chapter_numbers  # noqa: E402
+import light_pages  # noqa: E402
+import used_icons  # noqa: E402
+
+STYLE = (ROOT / "book" / "_static" / built_formulas.STYLE).read_text(encoding="utf-8")
+
+
+def test_a_formula_becomes_html_for_the_eyes_and_mathml_for_screen_readers_with_its_source():
+    html = built_formulas.typeset(r"D^*(x) = \frac{p(x)}{p(x) + q(x)}", True)
+    assert 'class="katex-html" aria-hidden="true"' in html and "<mfrac>" in html
+    assert r"\frac{p(x)}{p(x) + q(x)}</annotation>" in html
+
+
+def test_a_formula_that_is_none_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match=r"^KaTeX parse error: .* expected '}'") as caught:
+        built_formulas.typeset(r"\frac{1}{2", False)
+    assert "\n" not in str(caught.value)
+
+
+def test_script_and_style_sheet_of_katex_are_of_one_version_and_every_font_is_there():
+    version = re.search(r'content:"(\d+\.\d+\.\d+)"', STYLE)[1]
+    assert f'"{version}"' in built_formulas.KATEX.read_text(encoding="utf-8")
+    assert f"KaTeX {version}" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    fonts = set(re.findall(r"fonts/([\w-]+\.woff2)", STYLE))
+    assert fonts == {path.name for path in (ROOT / "book" / "_static" / "katex" / "fonts").iterdir()}
+
+
+@pytest.fixture
+def page(tmp_path) -> Path:
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "book").mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "_images" / "a.png")
+    (tmp_path / "_images" / "b.svg").write_text('<svg height="60pt" width="90pt" viewBox="0 0 90 60"></svg>')
+    return tmp_path / "book" / "page.html"
+
+
+def test_pictures_keep_their_place_and_all_but_the_first_load_late(page):
+    source = '<img alt="a" src="../_images/a.png" />\n<img src="../_images/b.svg" style="width: 50%">'
+    assert light_pages.lighten(source, page, page.parent.parent) == (
+        '<img alt="a" src="../_images/a.png" width="30" height="20" loading="eager">\n'
+        '<img src="../_images/b.svg" style="width: 50%" width="120" height="80" loading="lazy" decoding="async">'
+    )
+
+
+def test_embedded_pictures_become_files(page):
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(buffer, "PNG")
+    source = f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" width="64" height="64">'
+    found = re.search(r'src="([^"]+)"', light_pages.lighten(source, page, page.parent.parent))[1]
+    assert (page.parent / found).read_bytes() == buffer.getvalue()
+    small = '<img src="data:image/png;base64,AAAA">'
+    assert light_pages.lighten(small, page, page.parent.parent) == small
+
+
+def test_what_a_page_has_no_use_for_goes_and_what_it_uses_stays(page):
+    scripts = "".join(f'<script src="{name}?v=1"></script>\n' for name in ("searchindex.js", "doctools.js"))
+    assert light_pages.lighten(scripts, page, page.parent) == '<script src="doctools.js?v=1"></script>\n'
+    search = scripts + '<div id="search-results"></div>'
+    assert light_pages.lighten(search, page, page.parent) == search
+    assert light_pages.lighten('<span class="n">loss</span><span class="k">if</span>', page, page.parent) == (
+        'loss<span class="k">if</span>'
+    )
+
+
+def test_a_second_build_changes_nothing_more(page):
+    source = '<img src="../_images/a.png"><img src="../_images/b.svg"><span class="p">(</span>'
+    once = light_pages.lighten(source, page, page.parent.parent)
+    assert light_pages.lighten(once, page, page.parent.parent) == once
+
+
+def test_style_sheet_keeps_the_icons_in_use_and_the_themes_own():
+    style = '.fa-a:before,.fa-b:before{content:"\\f001"}.fa-c:before{content:"\\f002"}:root{--pst-icon-bell:"\uf0f3"}'
+    pruned, characters = used_icons.prune(style, {"fa-b"})
+    assert pruned == '.fa-b:before{content:"\\f001"}:root{--pst-icon-bell:"\uf0f3"}'
+    assert characters == {"\uf001", "\uf0f3"}
+
+
+def test_icons_are_found_in_a_page():
+    assert {"fa-bars", "fa-lg"} <= used_icons.names_in('<i class="fa-solid fa-bars fa-lg"></i><b class="other"></b>')
+
+
+def test_installed_theme_still_has_what_the_extensions_take_away():
+    """Fails when an upgrade of the theme makes a repair needless, or makes it miss."""
+    style = (used_icons.THEME / used_icons.STYLE).read_text(encoding="utf-8")
+    assert len(used_icons.RULE.findall(style)) > 1_000 and len(used_icons.SOURCE.findall(style)) == 3
+    layout = (used_icons.THEME.parent / "layout.html").read_text(encoding="utf-8")
+    assert light_pages.THEME_CHOICE.replace('"auto"', '"{{ default_mode }}"') in layout
+
+
+def test_figures_are_counted_by_chapter_and_other_pages_on_their_own():
+    counted = {"book/intro": {"figure": {"x": (1,)}}, "notebooks/07_loop": {"figure": {"b": (3,), "a": (2,)}}}
+    assert chapter_numbers.by_chapter(counted) == {
+        "book/intro": {"figure": {"x": (1,)}},
+        "notebooks/07_loop": {"figure": {"a": (7, 1), "b": (7, 2)}},
+    }
