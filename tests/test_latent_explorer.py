@@ -122,3 +122,29 @@ def test_text_states_what_was_measured_and_what_was_left_out(run):
     assert "| weight | a to b | 10% | 90% | +80 ± 5 | 50% |" in text
     assert "| serif |" not in text and "Left out, because fewer than 33% of the letters follow: serif." in text
     assert "recognises 50% of the letters" in text and "+20 ±" in text
+
+
+def test_build_writes_the_files_once_and_again_when_what_they_depend_on_has_changed(tmp_path, monkeypatch):
+    halfway = dict.fromkeys(("drawn", "linear", "spherical", "pixels"), torch.tensor([True, False]))
+    monkeypatch.setattr(latent_explorer, "StyleJudge", lambda: SimpleNamespace(accuracy={"weight": 0.9}))
+    monkeypatch.setattr(
+        latent_explorer, "find_directions", lambda generator, judge: [direction(), direction("serif", 0.1)]
+    )
+    monkeypatch.setattr(latent_explorer, "recognised_halfway", lambda generator: halfway)
+    stamps = iter(["first", "first", "second"])
+    monkeypatch.setattr(latent_explorer.fresh_outputs, "fingerprint", lambda *_: next(stamps))
+    folder = tmp_path / "_static" / "latent_explorer"
+
+    def build(format="html"):
+        latent_explorer.write_explorer(SimpleNamespace(builder=SimpleNamespace(format=format), outdir=str(tmp_path)))
+
+    build("latex")
+    assert not folder.exists()
+    build()
+    about, _ = read((folder / "weights.js").read_bytes())
+    assert [entry["name"] for entry in about["directions"]] == ["weight"]  # what does not work stays out of the page
+    (folder / "weights.js").write_bytes(b"seen")
+    build()
+    assert (folder / "weights.js").read_bytes() == b"seen"
+    build()
+    assert (folder / "weights.js").read_bytes() != b"seen"
