@@ -57,9 +57,10 @@ def test_page_wants_nothing_from_outside_and_reports_no_error(view):
     assert view.complaints == []
 
 
-def test_page_is_under_a_megabyte_before_the_first_touch(view):
+def test_page_is_under_a_megabyte_before_the_first_touch_or_half_a_megabyte_more_with_a_generator_in_it(view):
     largest = sorted(view.vitals.files.items(), key=lambda item: -item[1])[:5]
-    assert view.vitals.size < MEGABYTE, largest
+    has_generator = any(name.endswith("latent_explorer/sketch.js") for name in view.vitals.files)
+    assert view.vitals.size < (1.5 if has_generator else 1) * MEGABYTE, largest
 
 
 def test_nothing_jumps_while_the_page_loads_or_its_pictures_come(view):
