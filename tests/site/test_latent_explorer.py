@@ -45,7 +45,7 @@ def opened(visit):
         page = visit(PAGE, **reader)
         page.wait_for_selector("#latent-explorer.le-ready")
         if touched:
-            page.press("#le-surprise", "Shift")
+            page.press("#le-map", "Shift")
             page.wait_for_function("latentExplorer.state().exact")
         settled(page)
         return page
