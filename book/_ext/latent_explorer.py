@@ -211,17 +211,17 @@ def describe(run, judge, directions, halfway):
         "",
         f"The judge is right about held-out letters in so many cases: {accuracy}. "
         f"Each row moves {first.num_latents} latents, which the direction was not found by, {STEP:g} back and "
-        f"{STEP:g} forward. The third and the fourth column say how many letters the judge then calls by the second "
+        f"{STEP:g} forward. The second and the third column say how many letters the judge then calls by the second "
         "name; the change is in percentage points, with a 95% interval; the last column says how many are still "
         "taken for the same letter.",
         "",
-        "| direction | from, to | back | forward | change | same letter |",
-        "|---|---|---|---|---|---|",
+        "| direction | back | forward | change | same letter |",
+        "|---|---|---|---|---|",
     ]
     for direction in working:
         back, _, forward = direction.shares
         lines.append(
-            f"| {direction.name} | {' to '.join(direction.ends)} | {back:.0%} | {forward:.0%} "
+            f"| {direction.name}: {' to '.join(direction.ends)} | {back:.0%} | {forward:.0%} "
             f"| {100 * direction.change:+.0f} ± {100 * direction.margin:.0f} | {direction.letter_kept:.0%} |"
         )
     difference = halfway["spherical"].double() - halfway["linear"].double()
