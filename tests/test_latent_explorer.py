@@ -145,7 +145,7 @@ def test_text_states_what_was_measured_and_what_was_left_out(run):
     text = latent_explorer.describe(run, judge, [direction(), replace(direction("serif", 0.2))], halfway)
     assert run.caption() in text
     assert "weight 98.8%" in text
-    assert "| weight: a to b | 10% | 90% | +80 ± 5 | 50% |" in text
+    assert "| weight: a to b | 10% | 90% | +80&nbsp;±&nbsp;5 | 50% |" in text
     assert "| serif:" not in text and "Left out, because fewer than 33% of the letters follow: serif." in text
     assert "recognises 50% of the letters" in text and "+20 ±" in text
 

@@ -222,7 +222,7 @@ def describe(run, judge, directions, halfway):
         back, _, forward = direction.shares
         lines.append(
             f"| {direction.name}: {' to '.join(direction.ends)} | {back:.0%} | {forward:.0%} "
-            f"| {100 * direction.change:+.0f} ± {100 * direction.margin:.0f} | {direction.letter_kept:.0%} |"
+            f"| {100 * direction.change:+.0f}&nbsp;±&nbsp;{100 * direction.margin:.0f} | {direction.letter_kept:.0%} |"
         )
     difference = halfway["spherical"].double() - halfway["linear"].double()
     margin = 1.96 * difference.std().item() / len(difference) ** 0.5
