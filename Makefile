@@ -78,9 +78,10 @@ lint: $(INSTALLED) ## Check style, types, and the workflows of GitHub
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --quiet .
 
-format: $(INSTALLED) ## Repair what ruff can repair
+format: $(INSTALLED) ## Repair the style where a machine can, and remove the notebooks' outputs
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
 check: lint test test-site ## Everything that CI runs
 
