@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-FILES = ("_config.yml", "README.md", "pyproject.toml", "CITATION.cff", "book/*.md", "notebooks/*.ipynb")
+FILES = ("_config.yml", "README.md", "CONTRIBUTING.md", "pyproject.toml", "CITATION.cff", "book/*.md", "notebooks/*.ipynb")
 ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 
 
