@@ -52,7 +52,9 @@ test-site: site ## Build the site and test its pages
 	$(BIN)/python -m pytest tests/site
 
 # `-r` and `--no-deps`, because only what is asked for directly is taken in its lowest version. Warnings are no errors
-# here: old packages complain about the newer ones below them.
+# here: old packages complain about the newer ones below them. Two tests are left out: the first replays operations
+# with a recorder of its own, which fails up to PyTorch 2.6 at least; the second writes TIFF files of a kind (YCbCr, one
+# pixel) that Pillow up to 11.0 at least cannot read back.
 oldest: ## Test the package with the oldest versions that pyproject.toml allows (on Python 3.10 or 3.11)
 	$(PYTHON) -m venv --clear .venv-oldest
 	$(OLDEST)/python -m pip install --quiet --disable-pip-version-check uv
@@ -60,7 +62,9 @@ oldest: ## Test the package with the oldest versions that pyproject.toml allows 
 	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python --no-deps -e .
 	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python pytest pytest-xdist nbmake hypothesis torchmetrics
 	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest -n $(WORKERS) --dist loadfile -o filterwarnings=default \
-		$(filter-out tests/test_book_% tests/test_architecture.py,$(wildcard tests/test_*.py))
+		--deselect "tests/test_capture.py::test_a_replayed_iteration_equals_an_eager_one[penalty" \
+		--deselect tests/test_data.py::test_images_of_any_size_and_mode_become_squares \
+		$(filter-out $(addprefix tests/test_,architecture.py book_% contributing.py),$(wildcard tests/test_*.py))
 	DCGAN_SMOKE=1 OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --nbmake -o filterwarnings=default \
 		notebooks/07_training_loop.ipynb
 
@@ -78,9 +82,10 @@ lint: $(INSTALLED) ## Check style, types, and the workflows of GitHub
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --quiet .
 
-format: $(INSTALLED) ## Repair what ruff can repair
+format: $(INSTALLED) ## Repair the style where a machine can, and remove the notebooks' outputs
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	$(BIN)/nbstripout --keep-id notebooks/*.ipynb
 
 check: lint test test-site ## Everything that CI runs
 

@@ -1,6 +1,6 @@
 """Changes the repository's address everywhere, for a fork: `make set-repository URL=https://github.com/ME/FORK`.
 
-The address stands in _config.yml. Notebooks, README, pyproject.toml and CITATION.cff cannot read it there, so they
+The address stands in _config.yml. Notebooks, pages, pyproject.toml and CITATION.cff cannot read it there, so they
 repeat it; a test says that all agree.
 """
 
@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-FILES = ("_config.yml", "README.md", "pyproject.toml", "CITATION.cff", "book/*.md", "notebooks/*.ipynb")
+FILES = ("_config.yml", "*.md", "pyproject.toml", "CITATION.cff", "book/*.md", "notebooks/*.ipynb")
 ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 
 

@@ -118,7 +118,7 @@ class Batches:
         if self.steps_per_epoch == 0:
             raise InvalidInput(
                 f"the data set has {len(images)} images, fewer than one batch of {batch_size}: "
-                "choose a smaller batch_size or add images."
+                "choose a smaller one (--batch-size) or add images."
             )
         self.images = images
         self.batch_size = batch_size

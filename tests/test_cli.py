@@ -103,7 +103,7 @@ def test_help_names_every_field_of_the_config(run):
 def test_help_of_each_command_has_an_example(run, command):
     code, output, _ = run(command, "--help")
     assert code == 0
-    assert f"Example: python -m dcgan_core {command}" in output
+    assert f"Example: python -m dcgan_core {command}" in " ".join(output.split())
 
 
 def test_unknown_data_set(run, tmp_path):

@@ -117,6 +117,13 @@ def test_every_control_is_on_the_screen(explorer):
         assert control in shown
 
 
+def test_the_last_line_of_a_cell_draws_the_controls(explorer, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    explorer._ipython_display_()
+    assert shown == [explorer.box]
+
+
 def test_the_same_seed_gives_the_same_letters_and_the_generator_keeps_its_mode(generator):
     first, second, other = explore(generator, seed=3), explore(generator, seed=3), explore(generator, seed=5)
     assert torch.equal(first.latent, second.latent) and not torch.equal(first.latent, other.latent)

@@ -52,6 +52,7 @@ def test_every_frame_stands_in_its_field_of_the_sprite_and_the_last_one_is_shown
     page = made()
     place, picture = variables(page), sprite(page)
     assert picture.size == (40 * place["columns"], 30 * place["rows"])
+    assert (page.img["width"], page.img["height"]) == tuple(map(str, picture.size))
     assert data(page)["columns"] == place["columns"]
     for number, grey in enumerate(GREYS):
         row, column = divmod(number, place["columns"])
@@ -105,7 +106,16 @@ def test_curves_without_any_number_leave_an_empty_chart():
 
 def test_a_curve_of_zeros_lies_on_the_bottom_of_its_chart():
     (curve,) = data(made(series={"covered": ([0, 40], [0, 0])}))["curves"]
-    assert curve["marks"][-1] == ["0", 270, 116]
+    assert curve["marks"][-1] == ["0", 264, 116]
+
+
+def test_counts_have_whole_numbers_at_their_axis():
+    def labels(values):
+        page = made(series={"covered": ([0, 40], values)})
+        return [text.text for text in page.select("text[text-anchor=end]")]
+
+    assert labels([0, 1]) == ["0", "1"]
+    assert labels([0, 0.9]) != ["0"] and "0.5" in labels([0, 0.9])
 
 
 def test_one_moment_alone_is_a_picture():

@@ -1,14 +1,20 @@
 """Sphinx extension: gives the latent explorer the recorded generator, and its page what was measured on it.
 
-Before the pages are read it writes `_static/latent_explorer/weights.js`, so that no weight is committed twice and no
-number is typed: the layers in their order, the weights exactly as they are recorded, the style directions that work,
-and some of the latents that were watched in training. Beside it lie the measurements, `facts.json`, which the directive
-`latent-facts` turns into text. Both are made again when the package, this file or a version that counts has changed.
+Before the pages are read it writes two scripts into `_static/latent_explorer`, so that no weight is committed twice and
+no number is typed:
+
+- `sketch.js`, which a page loads at once: the layers in their order, their weights rounded to 235 levels a channel, the
+  style directions that work, and some of the latents that were watched in training;
+- `weights.js`, which follows at the reader's first touch: the weights exactly as they are recorded.
+
+Beside them lie the measurements, `facts.json`, which the directive `latent-facts` turns into text. All are made again
+when the package, this file or a version that counts has changed.
 
 A weight is a half-precision number, 16 bits; a character of a UTF-16 file has 16 bits, too. So the weights are one
 string with one character for each weight. The file is a quarter smaller than with base64, needs no decoding, and its
 byte order mark tells every browser what it is, whatever the server says. Sixteen bits that are half of a surrogate pair
-cannot stand alone: they would be weights between -128 and -512, and such a weight is refused.
+cannot stand alone: they would be weights between -128 and -512, and such a weight is refused. In the sketch a character
+holds two weights: 235 * 235 is just below the first surrogate.
 
 Batch normalisation in eval mode is written as one factor and one summand a channel. It is not folded into the
 weights before it: so these stay what was recorded, bit for bit, and the page can show every layer.
@@ -27,12 +33,14 @@ from sphinx.util.docutils import SphinxDirective
 from torch import nn
 
 from dcgan_core import recorded
+from dcgan_core.models import FIRST_SIZE
 from dcgan_core.teaching.chapter_05 import layer_outputs
 from dcgan_core.teaching.directions import LEAST_EFFECT, STEP, StyleJudge, find_directions
 from dcgan_core.teaching.walks import recognised_halfway
 
 RUN = "glyphs32"
 NUM_WATCHED = 8  # of the latents that were watched in training: the page opens on them
+LEVELS = 235  # of a rounded weight, an odd number, so that one of them is 0
 VERSIONS = ("torch", "numpy", "matplotlib", "pillow", "scikit-learn")
 
 
@@ -44,13 +52,15 @@ def write_explorer(app):
     own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     stamp = fresh_outputs.fingerprint(["dcgan_core"], VERSIONS, []) + own
     facts = folder / "facts.json"
-    if facts.exists() and (folder / "weights.js").exists() and json.loads(facts.read_text())["stamp"] == stamp:
+    files = (facts, folder / "sketch.js", folder / "weights.js")
+    if all(path.exists() for path in files) and json.loads(facts.read_text())["stamp"] == stamp:
         return
     folder.mkdir(parents=True, exist_ok=True)
     run = recorded.load(RUN)
     judge = StyleJudge()
     directions = find_directions(run.generator, judge)
-    (folder / "weights.js").write_bytes(script(run, [direction for direction in directions if direction.works]))
+    (folder / "sketch.js").write_bytes(sketch_script(run, [direction for direction in directions if direction.works]))
+    (folder / "weights.js").write_bytes(weights_script(run))
     facts.write_text(
         json.dumps({"stamp": stamp, "text": describe(run, judge, directions, recognised_halfway(run.generator))})
     )
@@ -60,10 +70,10 @@ def write_explorer(app):
 
 
 def layers_of(generator):
-    """What the page must know of each layer, and all weights in one float16 array, one layer after another.
+    """What the page must know of each layer, and the weights of each that has any: float16, in PyTorch's order.
 
-    A layer has its name and shape as chapter 05 prints them. `weights` counts how many of the numbers are its own, in
-    PyTorch's order. Batch normalisation has `factor` and `summand`, a number for each channel.
+    A layer has its name and shape as chapter 05 prints them. `weights` counts its weights; `scales` is, for each
+    channel that it makes, one level of a rounded weight. Batch normalisation has `factor` and `summand` for each.
     """
     outputs = layer_outputs(generator, torch.zeros(1, generator.latent_size))
     layers, weights = [], []
@@ -87,11 +97,24 @@ def layers_of(generator):
             case _:
                 raise ValueError(f"the latent explorer cannot compute this layer: {layer}. Teach it to generator.js.")
         if entry["kind"] in ("linear", "transposed", "nearest"):
-            values = next(layer.parameters()).detach().numpy().ravel()
-            entry["weights"] = values.size
-            weights.append(values.astype(np.float16))
+            values = next(layer.parameters()).detach().numpy().astype(np.float16)
+            entry |= {"weights": values.size, "scales": single(scales_of(channels_first(entry["kind"], values)))}
+            weights.append(values)
         layers.append(entry)
-    return layers, np.concatenate(weights)
+    return layers, weights
+
+
+def channels_first(kind, values):
+    """Weights with one row for each channel that they make: (channels, ...)."""
+    if kind == "linear":  # the reshaping that follows makes 16 rows of the matrix one channel
+        return values.reshape(-1, FIRST_SIZE**2 * values.shape[1])
+    return values.swapaxes(0, 1) if kind == "transposed" else values
+
+
+def scales_of(rows):
+    """How much one level of a rounded weight is worth in each row: the largest weight has the last level."""
+    largest = np.abs(rows.reshape(len(rows), -1).astype(np.float64)).max(axis=1)
+    return torch.from_numpy(np.where(largest > 0, largest, 1) / (LEVELS // 2))
 
 
 def is_nearest(layer):
@@ -120,27 +143,57 @@ def single(values):
 ESCAPED = {ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n", ord("\r"): "\\r", 0: "\\u0000"}
 
 
-def characters(weights):
-    """The inside of a JavaScript string, in UTF-16, of which each character is a float16."""
-    bits = weights.view(np.uint16)
-    if not np.isfinite(weights).all() or ((bits & 0xF800) == 0xD800).any():
+def quoted(units):
+    """A JavaScript string, with its quotes, of these 16-bit numbers."""
+    return '"' + "".join(ESCAPED.get(unit, chr(unit)) for unit in units) + '"'
+
+
+def characters(values):
+    """Float16 numbers as 16-bit numbers of which each can be one character."""
+    bits = values.view(np.uint16)
+    if not np.isfinite(values).all() or ((bits & 0xF800) == 0xD800).any():
         raise ValueError("a weight is not finite or between -128 and -512: this generator cannot be written as a text.")
-    return "".join(ESCAPED.get(unit, chr(unit)) for unit in bits.tolist())
+    return bits.tolist()
 
 
-def script(run, directions):
-    """The bytes of weights.js."""
+def levels_of(layers, weights):
+    """All weights, rounded to levels 0 to 234 of their channels' scales, in the order of the exact ones."""
+    with_weights = [layer for layer in layers if "weights" in layer]
+    levels = []
+    for layer, values in zip(with_weights, weights, strict=True):
+        rows = channels_first(layer["kind"], values).astype(np.float64)
+        scales = np.array(layer["scales"]).reshape(-1, *[1] * (rows.ndim - 1))
+        rounded = np.rint(rows / scales).astype(int) + LEVELS // 2
+        levels.append((rounded.swapaxes(0, 1) if layer["kind"] == "transposed" else rounded).ravel())
+    return np.concatenate(levels)
+
+
+def sketch_script(run, directions):
+    """The bytes of sketch.js."""
     layers, weights = layers_of(run.generator)
+    levels = levels_of(layers, weights)
+    pairs = np.pad(levels, (0, len(levels) % 2)).reshape(-1, 2)
     about = {
         "latentSize": run.config.latent_size,
         "imageSize": run.config.image_size,
         "channels": run.config.channels,
-        "numWeights": weights.size,
+        "numWeights": len(levels),
+        "numLevels": LEVELS,
         "layers": layers,
         "directions": [{"name": d.name, "ends": d.ends, "vector": single(d.vector)} for d in directions],
         "watched": [single(latent) for latent in run.latents[:NUM_WATCHED]],
     }
-    text = f'globalThis.RECORDED_GENERATOR = {{...{json.dumps(about)}, weights: "{characters(weights)}"}};\n'
+    units = (pairs @ [LEVELS, 1]).tolist()
+    return as_file(f"globalThis.RECORDED_GENERATOR = {{...{json.dumps(about)}, pairs: {quoted(units)}}};\n")
+
+
+def weights_script(run):
+    """The bytes of weights.js."""
+    values = np.concatenate([values.ravel() for values in layers_of(run.generator)[1]])
+    return as_file(f"globalThis.RECORDED_WEIGHTS = {quoted(characters(values))};\n")
+
+
+def as_file(text):
     return ("\ufeff" + text).encode("utf-16-le")
 
 
@@ -158,18 +211,18 @@ def describe(run, judge, directions, halfway):
         "",
         f"The judge is right about held-out letters in so many cases: {accuracy}. "
         f"Each row moves {first.num_latents} latents, which the direction was not found by, {STEP:g} back and "
-        f"{STEP:g} forward. The third and the fourth column say how many letters the judge then calls by the second "
+        f"{STEP:g} forward. The second and the third column say how many letters the judge then calls by the second "
         "name; the change is in percentage points, with a 95% interval; the last column says how many are still "
         "taken for the same letter.",
         "",
-        "| direction | from, to | back | forward | change | same letter |",
-        "|---|---|---|---|---|---|",
+        "| direction | back | forward | change | same letter |",
+        "|---|---|---|---|---|",
     ]
     for direction in working:
         back, _, forward = direction.shares
         lines.append(
-            f"| {direction.name} | {' to '.join(direction.ends)} | {back:.0%} | {forward:.0%} "
-            f"| {100 * direction.change:+.0f} ± {100 * direction.margin:.0f} | {direction.letter_kept:.0%} |"
+            f"| {direction.name}: {' to '.join(direction.ends)} | {back:.0%} | {forward:.0%} "
+            f"| {100 * direction.change:+.0f}&nbsp;±&nbsp;{100 * direction.margin:.0f} | {direction.letter_kept:.0%} |"
         )
     difference = halfway["spherical"].double() - halfway["linear"].double()
     margin = 1.96 * difference.std().item() / len(difference) ** 0.5

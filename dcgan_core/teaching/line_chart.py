@@ -12,9 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name -> (places, values)
 Point = tuple[float, float]
+Mark = tuple[str] | tuple[str, float, float]  # a value as text, and where its mark stands in the chart, if anywhere
 
 WIDTH, HEIGHT = 280, 150  # of the whole chart, in units that are about a pixel
-LEFT, RIGHT, TOP, BOTTOM = 46, 270, 8, 116  # of the plot
+LEFT, RIGHT, TOP, BOTTOM = 46, 264, 8, 116  # of the plot
+HALF_DIGIT = 3.3  # the width of half a digit, or a little more
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ class Axis:
         low, high, value = (math.log(v) if self.logarithmic else v for v in (self.low, self.high, value))
         return round(self.start + (value - low) / (high - low) * (self.end - self.start), 1)
 
-    def ticks(self, at_most: int) -> list[float]:
-        """Round values within the axis."""
+    def ticks(self, at_most: int, *, whole: bool = False) -> list[float]:
+        """Round values within the axis; only `whole` numbers where others mean nothing."""
         if self.logarithmic:
             powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
             if len(powers) > 1:
                 return [10.0**power for power in powers][:: -(-len(powers) // at_most)]
-        values = MaxNLocator(at_most, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        values = MaxNLocator(at_most, steps=[1, 2, 2.5, 5, 10], integer=whole).tick_values(self.low, self.high)
         margin = 1e-9 * (self.high - self.low)
         return [float(value) for value in values if self.low - margin <= value <= self.high + margin]
 
@@ -51,8 +53,8 @@ class Chart:
     up: Axis
     curves: dict[str, list[Point]]
 
-    def marks(self, name: str, moments: Iterable[float]) -> list[tuple[str] | tuple[str, float, float]]:
-        """For each moment the curve's last value at or before it, as text, and where the mark stands, if anywhere."""
+    def marks(self, name: str, moments: Iterable[float]) -> list[Mark]:
+        """The curve's last value at or before each moment."""
         found = (_last_before(self.curves[name], moment) for moment in moments)
         return [
             (short(mark[1]), self.across(mark[0]), self.up(mark[1])) if mark else (short(math.nan),) for mark in found
@@ -71,17 +73,20 @@ def line_chart(
         for name, curve in curves.items()
     }
     across = Axis(*between, LEFT, RIGHT)
-    up = _upward([y for curve in points.values() for _, y in curve if math.isfinite(y)], logarithmic)
+    values = [y for curve in points.values() for _, y in curve if math.isfinite(y)]
+    up = _upward(values, logarithmic)
     names = " and ".join(curves)
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(f"Chart: {names} over {unit}.")}">'
     ]
-    for value in up.ticks(4):
+    for value in up.ticks(4, whole=all(map(float.is_integer, values))):
         y = up(value)
         parts.append(f'<path class="replay-grid" d="M{LEFT} {y}H{RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 3.5:g}" text-anchor="end">{value:,.10g}</text>')
     for value in across.ticks(3):
-        parts.append(f'<text x="{across(value)}" y="{BOTTOM + 15}" text-anchor="middle">{value:,.10g}</text>')
+        label = f"{value:,.10g}"
+        x = min(across(value), WIDTH - HALF_DIGIT * len(label))
+        parts.append(f'<text x="{x:g}" y="{BOTTOM + 15}" text-anchor="middle">{label}</text>')
     parts.append(
         f'<text x="{(LEFT + RIGHT) / 2:g}" y="{BOTTOM + 29}" text-anchor="middle">{html.escape(unit)}</text>'
         f'<path class="replay-cursor" d="M0 {TOP}V{BOTTOM}" transform="translate({across(moment)} 0)"/>'
@@ -89,7 +94,8 @@ def line_chart(
     for curve, colour in zip(points.values(), colours, strict=True):
         mark = _last_before(curve, moment)
         place = f'transform="translate({across(mark[0])} {up(mark[1])})"' if mark else 'visibility="hidden"'
-        parts.append(f'<g style="--line:{colour}"><path d="{_path(curve, across, up)}"/><circle r="3.5" {place}/></g>')
+        line = f'<path d="{_path(curve, across, up)}"/><circle r="3.5" {place}/>'
+        parts.append(f'<g style="--line:{html.escape(colour)}">{line}</g>')
     return Chart("".join([*parts, "</svg>"]), across, up, points)
 
 

@@ -15,7 +15,7 @@ from IPython.display import HTML
 from PIL import Image
 
 from dcgan_core.config import InvalidInput
-from dcgan_core.teaching.line_chart import Curves, line_chart, short
+from dcgan_core.teaching.line_chart import Curves, Mark, line_chart, short
 from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, REAL
 
 PALETTE = (REAL, FAKE, DISCRIMINATOR, *EXTRA)
@@ -54,21 +54,11 @@ def replay(
     charts, curves = [], []
     for panel in panels:
         shades = [(colours or {}).get(name, PALETTE[i % len(PALETTE)]) for i, name in enumerate(panel)]
-        chart = line_chart(
-            panel,
-            between=between,
-            moment=at[-1],
-            unit=unit,
-            colours=shades,
-            logarithmic=not panel.keys().isdisjoint(logarithmic),
-        )
+        logs = not panel.keys().isdisjoint(logarithmic)
+        chart = line_chart(panel, between=between, moment=at[-1], unit=unit, colours=shades, logarithmic=logs)
         marks = {name: chart.marks(name, at) for name in panel}
         curves += [{"name": name, "marks": marks[name]} for name in panel]
-        keys = "".join(
-            f'<span style="--line:{shade}">{html.escape(name)} <b>{marks[name][-1][0]}</b></span>'
-            for name, shade in zip(panel, shades, strict=True)
-        )
-        charts.append(f'<div class="replay-chart"><p class="replay-key">{keys}</p>{chart.svg}</div>')
+        charts.append(f'<div class="replay-chart">{_key(marks, shades)}{chart.svg}</div>')
     moments = [f"{short(moment)} {unit}" for moment in at]
     columns = math.ceil(math.sqrt(len(frames)))
     rows = -(-len(frames) // columns)
@@ -89,13 +79,23 @@ def replay(
         '<div class="replay-stage">'
         f'<div class="replay-screen{" replay-pixels" if magnify > 1 else ""}" '
         f'style="width: {width * magnify}px; aspect-ratio: {width} / {height}">'
-        f'<img src="{_sprite(frames, columns, rows)}" alt="{html.escape(alt)}" decoding="async" '
+        f'<img src="{_sprite(frames, columns, rows)}" alt="{html.escape(alt)}" '
+        f'width="{columns * width}" height="{rows * height}" '
         f'style="--columns:{columns};--rows:{rows};--column:{last % columns};--row:{last // columns}"></div>'
         f'<div class="replay-charts">{"".join(charts)}</div></div>'
         f'<p class="replay-status" role="status"></p><script type="application/json">{embedded}</script>'
         f'<figcaption><p><span class="caption-text">{html.escape(caption)}</span></p></figcaption></figure>'
         f"<script>{SCRIPT}</script>"
     )
+
+
+def _key(marks: Mapping[str, Sequence[Mark]], shades: Sequence[str]) -> str:
+    """Colour, name and last value of each curve."""
+    entries = (
+        f'<span style="--line:{html.escape(shade)}">{html.escape(name)} <b>{marks[name][-1][0]}</b></span>'
+        for name, shade in zip(marks, shades, strict=True)
+    )
+    return f'<p class="replay-key">{"".join(entries)}</p>'
 
 
 def _sprite(frames: Sequence[Image.Image], columns: int, rows: int) -> str:

@@ -1,4 +1,4 @@
-/* A DCGAN's generator, in a page, without a library: the recorded weights, and one function for each kind of layer.
+/* A DCGAN's generator, in a page, without a library: the recorded weights, first rounded, then exact, and one function for each kind of layer.
 
    Maps are kept places first, channels last: number (y * side + x) * channels + c. The first layer alone has its numbers
    in PyTorch's order, because the second is what makes maps of them. tests/site/test_latent_explorer.py compares every
@@ -8,18 +8,48 @@
 const Generator = (() => {
   const here = document.currentScript.src;
 
-  /* The recorded weights, once somebody asks for them: a promise of a network. */
-  let loading = null;
-  function load() {
-    loading = loading || new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = new URL("weights.js", here);
-      script.onload = () => { try { resolve(network(globalThis.RECORDED_GENERATOR)); } catch (error) { reject(error); } };
-      script.onerror = () => reject(new Error("The file with the weights could not be read."));
-      document.head.append(script);
+  function script(name) {
+    return new Promise((resolve, reject) => {
+      const element = document.createElement("script");
+      element.src = new URL(name, here);
+      element.onload = resolve;
+      element.onerror = () => reject(new Error("The file with the weights could not be read."));
+      document.head.append(element);
     });
-    return loading;
   }
+
+  /* A promise of the recorded generator with rounded weights, half as large a file. */
+  const load = () => script("sketch.js").then(() => network(globalThis.RECORDED_GENERATOR));
+
+  /* A promise that the same network has the weights exactly as they were recorded. */
+  const sharpen = (network) => script("weights.js").then(() => useExact(network, globalThis.RECORDED_WEIGHTS));
+
+  /* The layers in the order in which they are used, with rounded weights and with room for what they compute. Two
+     weights share a character; each is a level, and a level of 0 in the middle, times the scale of its channel. */
+  function network({ pairs, numWeights, numLevels, layers, ...about }) {
+    if (pairs.length !== Math.ceil(numWeights / 2)) throw new Error(DAMAGED);
+    const level = (k) => {
+      const pair = pairs.charCodeAt(k >> 1);
+      return (k & 1 ? pair % numLevels : Math.floor(pair / numLevels)) - (numLevels - 1) / 2;
+    };
+    const result = { ...about, numWeights, exact: false, layers: layers.map((layer) => ({ ...layer, size: layer.weights || 0 })) };
+    for (const layer of result.layers) {
+      if (!KINDS[layer.kind]) throw new Error(`The page cannot compute a layer of the kind ${layer.kind}.`);
+      layer.values = new Float32Array(layer.shape.reduce((a, b) => a * b));
+    }
+    setWeights(result, (k, i, { kind, size, scales }) =>
+      level(k) * scales[kind === "transposed" ? (i >> 4) % scales.length : Math.floor((i * scales.length) / size)]);
+    return result;
+  }
+
+  function useExact(network, weights) {
+    if (weights.length !== network.numWeights) throw new Error(DAMAGED);
+    setWeights(network, (k) => half(weights.charCodeAt(k)));
+    network.exact = true;
+    return network;
+  }
+
+  const DAMAGED = "The file with the weights was damaged on its way.";
 
   /* The number that 16 bits mean in half precision (IEEE 754): 1 bit of sign, 5 of exponent, 10 of fraction. */
   function half(bits) {
@@ -27,23 +57,19 @@ const Generator = (() => {
     return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : (fraction / 1024) * 2 ** -14);
   }
 
-  /* The layers with weights in the order in which they are used, and with room for what they compute. */
-  function network(record) {
-    if (record.weights.length !== record.numWeights) throw new Error("The file with the weights was damaged on its way.");
-    const layers = [];
-    let at = 0, before = null;
-    for (const { weights: size = 0, ...layer } of record.layers) {
-      const own = Float32Array.from({ length: size }, (_, i) => half(record.weights.charCodeAt(at + i)));
-      at += size;
-      if (!KINDS[layer.kind]) throw new Error(`The page cannot compute a layer of the kind ${layer.kind}.`);
+  /* Gives every layer its weights: `number(k, i, layer)` is the k-th of all, and the i-th of its layer. */
+  function setWeights({ layers }, number) {
+    let at = 0;
+    layers.forEach((layer, place) => {
+      if (!layer.size) return;
+      const own = Float32Array.from({ length: layer.size }, (_, i) => number(at + i, i, layer));
+      at += layer.size;
       if (layer.kind === "linear") layer.weights = own;
-      if (layer.kind === "transposed") layer.weights = channelsLast(own, before.shape[0], layer.shape[0]);
-      if (layer.kind === "nearest") layer.weights = channelsLast(asTransposed(own, before.shape[0], layer.shape[0]), before.shape[0], layer.shape[0]);
-      layer.values = new Float32Array(layer.shape.reduce((a, b) => a * b));
-      layers.push((before = layer));
-    }
-    const { latentSize, imageSize, channels, directions, watched } = record;
-    return { latentSize, imageSize, channels, directions, watched, layers };
+      else {
+        const before = layers[place - 1].shape[0], after = layer.shape[0];
+        layer.weights = channelsLast(layer.kind === "nearest" ? asTransposed(own, before, after) : own, before, after);
+      }
+    });
   }
 
   /* Kernels (before, after, 4, 4), as PyTorch has them, to (before, 4, 4, after). */
@@ -150,5 +176,5 @@ const Generator = (() => {
     pen.putImageData(pixels, x, y);
   }
 
-  return { load, network, paint, run };
+  return { load, network, paint, run, sharpen, useExact };
 })();

@@ -299,6 +299,16 @@
     new IntersectionObserver(([entry]) => { seesLayers = entry.isIntersecting; soonDrawLayers(); }).observe($("layers"));
   }
 
+  /* The exact weights are asked for at the first touch; then every picture is drawn anew. */
+  function sharpenOnce() {
+    for (const name of TOUCHES) root.removeEventListener(name, sharpenOnce);
+    Generator.sharpen(network).then(() => {
+      showKept($("from").value, $("to").value);
+      changed({ map: true });
+    }, (error) => announce(`${error.message} The rounded ones stay.`));
+  }
+  const TOUCHES = ["pointerdown", "keydown"];
+
   // ---------------------------------------------------------------------------------------------------------- waking
 
   Generator.load().then((loaded) => {
@@ -314,12 +324,13 @@
     kept = network.watched.slice();
     start(kept[0], "Drag the ring, or press arrow keys on the map.");
     showKept(0, 1);
+    for (const name of TOUCHES) root.addEventListener(name, sharpenOnce);
     root.classList.add("le-ready");
   }, (error) => { $("fallback").textContent = error.message; });
 
   // For the tests: the state as data, and the generator's answer to any latent.
   window.latentExplorer = {
-    state: () => ({ latent: latent(), base, steps: { ...steps }, kept, waiting: scheduled || painting || layersTimer !== null, directions }),
+    state: () => ({ exact: network.exact, latent: latent(), base, steps: { ...steps }, kept, waiting: scheduled || painting || layersTimer !== null, directions }),
     outputs: (z) => { Generator.run(network, z); return network.layers.map(({ shape, values }) => ({ shape, values: [...values] })); },
   };
 })();
