@@ -337,7 +337,7 @@ def check_expected(expected: Callable[[int, int], float]) -> str:
             f"For {case} it is {num_modes * (1 - missed):.2f}, and yours is {found:.2f}. With what probability does "
             "one given mode get no sample at all?",
         )
-    return "So a count below this, and only below this, is evidence of missing modes."
+    return "Only a count below this is evidence of missing modes."
 
 
 @check
