@@ -246,7 +246,7 @@ def show_losses(histories: Mapping[str, History]) -> None:
 
 def show_dependence(results: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> None:
     """Modes covered of eight when one thing is changed: a column for each preset, seeds, median and interval."""
-    _, panels = plt.subplots(1, len(results), figsize=(5.6, 8.2), sharey=True)
+    _, panels = plt.subplots(1, len(results), figsize=(4.8, 8.2), sharey=True)
     for axes, (preset, factors), colour in zip(panels, results.items(), (REAL, FAKE), strict=True):
         row, labels = 0.0, []
         for factor, values in factors.items():
