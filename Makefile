@@ -3,11 +3,13 @@
 PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
+OLDEST := .venv-oldest/bin
 INSTALLED := .venv/installed
 SITE := _build/html/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help install book site test test-core test-notebooks test-site lint format check set-repository clean
+.PHONY: help install book site serve test test-core test-notebooks test-site oldest links lint format check \
+	set-repository clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +32,12 @@ book: $(INSTALLED) ## Execute every chapter that changed, build the site, say wh
 site: $(INSTALLED) ## The same, with broken references as errors (what CI builds)
 	$(BIN)/jupyter-book build . -W -n --keep-going
 
+# Chapters in smoke mode, with outputs of their own, so that those of `make book` stay.
+serve: $(INSTALLED) ## Write: serve the book, build again and reload at every change, chapters in smoke mode
+	DCGAN_SMOKE=1 OMP_NUM_THREADS=1 PYTHONPATH=book/_ext $(BIN)/sphinx-autobuild . _build/serve/html \
+		--pre-build "$(BIN)/jupyter-book config sphinx ." --re-ignore __pycache__ \
+		$(addprefix --ignore ,conf.py _build .git .venv .venv-oldest .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data)
+
 test: test-core test-notebooks ## Run all tests, then every chapter in smoke mode
 
 # One thread a process here and below: two at a time would otherwise fight for the cores. A file's tests stay together,
@@ -43,10 +51,32 @@ test-notebooks: $(INSTALLED) ## Run every chapter in smoke mode
 test-site: site ## Build the site and test its pages
 	$(BIN)/python -m pytest tests/site
 
-lint: $(INSTALLED) ## Check style and types
+# `-r` and `--no-deps`, because only what is asked for directly is taken in its lowest version. Warnings are no errors
+# here: old packages complain about the newer ones below them.
+oldest: ## Test the package with the oldest versions that pyproject.toml allows (on Python 3.10 or 3.11)
+	$(PYTHON) -m venv --clear .venv-oldest
+	$(OLDEST)/python -m pip install --quiet --disable-pip-version-check uv
+	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python --resolution lowest-direct -r pyproject.toml
+	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python --no-deps -e .
+	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python pytest pytest-xdist nbmake hypothesis torchmetrics
+	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest -n $(WORKERS) --dist loadfile -o filterwarnings=default \
+		$(filter-out tests/test_book_% tests/test_architecture.py,$(wildcard tests/test_*.py))
+	DCGAN_SMOKE=1 OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --nbmake -o filterwarnings=default \
+		notebooks/07_training_loop.ipynb
+
+# Links within the book are tested with every build, by test-site.
+links: $(INSTALLED) ## Check that the pages elsewhere that the book refers to exist (needs the network)
+	$(BIN)/jupyter-book config sphinx .
+	PYTHONPATH=book/_ext $(BIN)/sphinx-build -q -b linkcheck -D nb_execution_mode=off . _build/links/report
+
+lint: $(INSTALLED) ## Check style, types, and the workflows of GitHub
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --quiet .
 
 format: $(INSTALLED) ## Repair what ruff can repair
 	$(BIN)/ruff check --fix

@@ -264,7 +264,7 @@ def compare(
         methods: Some of minimax, non-saturating, weight clipping, gradient penalty, unrolled, spectral norm and
             minibatch std.
         num_seeds: Seeds of each method; by default 8 on points and 5 on images.
-        num_updates: Generator updates; by default 2,000 on points and 500 on images.
+        num_updates: Generator updates; by default 500 on letters and 2,000 on all other data.
         data_root: Folder that downloaded data sets are kept in.
         device: Where to train the networks of images.
     """

@@ -25,13 +25,12 @@ from dcgan_core.evaluation import Judge, judge_for
 from dcgan_core.outcomes import best_rate, describe_images, describe_points, outcomes, read
 from dcgan_core.protocol import (
     DATA,
-    IMAGES,
     METHODS,
     NUM_SAMPLES,
     NUM_STACKED_SAMPLES,
+    NUM_UPDATES,
     PILOTS,
     PLAIN,
-    POINTS,
     RATES,
     SEEDS,
     image_config,
@@ -148,7 +147,7 @@ def compare(
             raise InvalidInput(f"{field} has {unknown[0]!r}, but knows only {', '.join(allowed)}.")
     out, machine = Path(out), machine or choose_machine("cpu", "float32")
     lines = read(out) if out.exists() else []
-    num_played = {name: num_updates or (POINTS if kind(name) == "points" else IMAGES).total_steps for name in data}
+    num_played = {name: num_updates or NUM_UPDATES[name] for name in data}
     for name in data:
         if num_seeds and num_seeds > len(SEEDS[kind(name)]):
             raise InvalidInput(f"num_seeds is {num_seeds}, but {name} has {len(SEEDS[kind(name)])}: ask for no more.")

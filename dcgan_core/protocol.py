@@ -30,13 +30,13 @@ ON_IMAGES: dict[str, dict[str, Any]] = {  # what else their papers do with image
     "spectral norm": {"discriminator_norm": "none"},
     "unrolled": {"unrolled_steps": 3},
 }
-POINTS = replace(ensemble.COLLAPSES, total_steps=2_000)
+NUM_UPDATES = {"ring": 2_000, "grid": 2_000, "letters": 500, "stacked digits": 2_000, "stacked MNIST": 2_000}
+POINTS = replace(ensemble.COLLAPSES, total_steps=NUM_UPDATES["ring"])
 IMAGES = Config(
     image_size=16,
     generator_width=16,
     discriminator_width=16,
     ema_halflife_images=0,  # what is compared are the players, not the average
-    total_images=500 * 64,
 )
 IMAGE_DATA: dict[str, dict[str, Any]] = {
     "letters": {"data": "glyphs"},
@@ -65,7 +65,7 @@ def point_config(data: str, method: str, rate: float) -> PointConfig:
 def image_config(data: str, method: str, rate: float, seed: int, root: str = "data") -> Config:
     """The run that is trained with a method; `rate` is both players' learning rate."""
     changes = {**IMAGE_DATA[data], **METHODS[method], **ON_IMAGES.get(method, {}), "data_root": root, "seed": seed}
-    shown = IMAGES.total_images * changes.get("discriminator_steps", 1)
+    shown = NUM_UPDATES[data] * IMAGES.batch_size * changes.get("discriminator_steps", 1)
     rates = {"generator_learning_rate": rate, "discriminator_learning_rate": rate}
     return replace(IMAGES, total_images=shown, **rates, **changes)  # type: ignore[arg-type]
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 import dcgan_core
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "book" / "_ext"))
+
+import import_picture
+from import_picture import imported
 
 FOLDER = Path(dcgan_core.__file__).parent
 ORDER = (
@@ -31,18 +37,6 @@ ORDER = (
     *("ladder", "benchmark", "cli"),
 )
 LINE_LIMIT = 400
-
-
-def imported(source: str) -> set[str]:
-    """Every module that a file imports, anywhere in it; `from package import name` counts as package.name too."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative imports hide which room is meant"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
 
 
 def rooms(source: str) -> set[str]:
@@ -103,3 +97,27 @@ def test_every_public_name_has_a_docstring(room):
 @pytest.mark.parametrize("room", ORDER)
 def test_every_module_can_be_held_in_the_head(room):
     assert len(source(room).splitlines()) <= LINE_LIMIT
+
+
+def test_the_picture_in_the_book_shows_exactly_the_imports_and_agrees_with_the_order():
+    picture = ElementTree.fromstring(import_picture.draw(import_picture.read_imports(FOLDER), "label"))
+    step, name_at, name_in = {}, {}, {}
+    for square, label in zip(picture.iter("rect"), picture.iter("text"), strict=True):
+        x, y = float(square.get("x")) + 3, float(square.get("y")) + 3
+        step[label.text], name_at[y], name_in[x] = x, label.text, label.text
+    dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in picture.iter("circle")]
+    drawn = {(name_at[y], name_in[x]) for x, y in dots}
+
+    assert set(step) == {*ORDER, "teaching"}
+    assert {pair for pair in drawn if pair[0] != "teaching"} == {
+        (room, other) for room in ORDER for other in rooms(source(room))
+    }
+    assert all(other in ORDER[: ORDER.index(room)] for room, other in drawn if room != "teaching")
+    assert all(x < step[name_at[y]] for x, y in dots), "a dot above the stairs: an import of a room further down"
+
+
+def test_no_circle_of_imports_can_be_drawn(tmp_path):
+    for room, other in (("egg", "hen"), ("hen", "egg")):
+        (tmp_path / f"{room}.py").write_text(f"import {tmp_path.name}.{other}\n")
+    with pytest.raises(AssertionError, match=r"imports (egg|hen): a circle"):
+        import_picture.read_imports(tmp_path)

@@ -99,7 +99,7 @@ def test_every_method_means_what_its_paper_says():
         critic = points.loss.startswith("wasserstein")
         assert points.loss == images.loss
         assert points.discriminator_steps == images.discriminator_steps == (5 if critic else 1)
-        assert images.total_steps == protocol.IMAGES.total_steps, "the same number of generator updates"
+        assert images.total_steps == protocol.NUM_UPDATES["letters"], "the same number of generator updates"
     assert image_config("letters", COSTLY, 1e-3, 0).discriminator_norm == "layer"
     assert image_config("letters", "spectral norm", 1e-3, 0).discriminator_norm == "none"
     assert point_config("grid", "unrolled", 1e-3).unrolled_steps == 5

@@ -81,6 +81,7 @@ def numbers(batches: Batches, step: int) -> list[int]:
     return unscale(batches(step)).flatten().tolist()
 
 
+@settings(deadline=None)
 @given(num_images=st.integers(1, 200), batch_size=st.integers(1, 200), epoch=st.integers(0, 5))
 def test_an_epoch_shows_every_image_at_most_once_and_drops_the_partial_batch(num_images, batch_size, epoch):
     if num_images < batch_size:

@@ -103,6 +103,11 @@ def test_curves_without_any_number_leave_an_empty_chart():
     assert page.b.text == "–" and page.circle["visibility"] == "hidden"
 
 
+def test_a_curve_of_zeros_lies_on_the_bottom_of_its_chart():
+    (curve,) = data(made(series={"covered": ([0, 40], [0, 0])}))["curves"]
+    assert curve["marks"][-1] == ["0", 270, 116]
+
+
 def test_one_moment_alone_is_a_picture():
     assert made(frames=frames()[:1], at=[7], series={"loss": ([7], [1.5])}).b.text == "1.50"
 

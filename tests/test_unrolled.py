@@ -472,15 +472,19 @@ def test_the_generators_optimizer_in_place_of_the_discriminators_is_refused():
 
 
 def test_autocast_is_used_for_every_pass_and_leaves_the_loss_in_float32():
+    """After two steps of the discriminator: the derivative of a fresh Adam's steps is as large as 1 / eps."""
     game = image_game(OPTIMIZERS["Adam"])
+    game.train_discriminator(2)
     seen = []
     game.discriminator.layers[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     loss = game.step_generator(2, autocast=torch.autocast("cpu", torch.bfloat16))
     assert loss.dtype == torch.float32
     assert seen == [torch.bfloat16] * 5  # real and fake in each step ahead, then the judgement
-    coarse = next(game.generator.parameters()).grad.clone()
+    weight = next(game.generator.parameters())
+    coarse = weight.grad.clone()
     game.step_generator(2)
-    torch.testing.assert_close(coarse.norm(), next(game.generator.parameters()).grad.norm(), rtol=0.2, atol=0)
+    assert torch.cosine_similarity(coarse.flatten(), weight.grad.flatten(), dim=0) > 0.98
+    torch.testing.assert_close(coarse.norm(), weight.grad.norm(), rtol=0.1, atol=0)
 
 
 def test_the_generators_step_can_be_taken_by_another_function():

@@ -105,7 +105,9 @@ def _upward(values: Iterable[float], logarithmic: bool) -> Axis:
     if logarithmic:
         return Axis(low / 1.2, high * 1.2, BOTTOM, TOP, logarithmic=True)
     low, high = min(low, 0.0), max(high, 0.0)
-    margin = 0.04 * (high - low) or 1.0
+    if low == high:
+        return Axis(0.0, 1.0, BOTTOM, TOP)
+    margin = 0.04 * (high - low)
     return Axis(low and low - margin, high and high + margin, BOTTOM, TOP)
 
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,14 +49,20 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def server(site: Path) -> Iterator[str]:
-    """The address at which this machine serves the built site to itself."""
-    handler = functools.partial(_Quiet, directory=str(site))
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """The address at which this machine serves the folder to itself."""
+    handler = functools.partial(_Quiet, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{web.server_port}"
         web.shutdown()
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    with serve(site) as address:
+        yield address
 
 
 Visit = Callable[..., Page]
@@ -106,13 +113,17 @@ def visit(browser: Browser, site: Path, request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.fixture(scope="session")
-def findings() -> Callable[[Page, str], list[str]]:
-    """What axe-core holds against a part of a page: critical and serious findings, as 'rule: element'."""
+def findings() -> Callable[[Page, str | dict], list[str]]:
+    """What axe-core holds against a part of a page: critical and serious findings, as 'rule: element'.
+
+    The part is a selector, or what axe-core calls a context: `{"exclude": [[selector], ...]}`.
+    """
     axe = Axe()
 
-    def find(page: Page, selector: str) -> list[str]:
-        options = {"preload": False}  # it would read the style sheets again, which file:// does not allow
-        violations = axe.run(page, context=selector, options=options).response["violations"]
+    def find(page: Page, part: str | dict) -> list[str]:
+        # "preload" would read the style sheets again, which file:// does not allow.
+        options = {"preload": False, "resultTypes": ["violations"]}
+        violations = axe.run(page, context=part, options=options).response["violations"]
         return [
             f"{violation['id']}: {node['html'][:120]}"
             for violation in violations

@@ -221,19 +221,91 @@ def test_nonsense_in_a_link_is_ignored(paused):
     assert settings["generatorRate"] == 1e-3 and settings["discriminatorSteps"] == 2
 
 
+STEPS_IN_300_MILLISECONDS = """() => new Promise((done) => { const before = playground.state().step;
+    setTimeout(() => done(playground.state().step - before), 300); })"""
+
+
 def test_game_rests_out_of_sight_and_goes_on_in_sight(visit):
     page = visit(PAGE)
     page.wait_for_function("playground.state().step > 0")
     page.evaluate("scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
     page.wait_for_function("!playground.state().seen")
-    steps = page.evaluate(
-        """() => new Promise((done) => { const before = playground.state().step;
-        setTimeout(() => done(playground.state().step - before), 300); })"""
-    )
-    assert steps == 0
+    assert page.evaluate(STEPS_IN_300_MILLISECONDS) == 0
     page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
     before = state(page)["step"]
     page.wait_for_function(f"playground.state().step > {before}")
+
+
+def test_game_rests_while_another_tab_is_in_front(visit):
+    page = visit(PAGE)
+    page.wait_for_function("playground.state().step > 0")
+
+    def set_hidden(hidden: bool):
+        page.evaluate(
+            """(hidden) => { Object.defineProperty(document, "hidden", {get: () => hidden, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange")); }""",
+            hidden,
+        )
+
+    set_hidden(True)
+    page.evaluate("new Promise(requestAnimationFrame)")  # the last frame that was asked for
+    assert page.evaluate(STEPS_IN_300_MILLISECONDS) == 0
+    assert state(page)["playing"], "it has not been paused: it goes on by itself"
+    set_hidden(False)
+    before = state(page)["step"]
+    page.wait_for_function(f"playground.state().step > {before}")
+
+
+def test_where_pictures_come_late_each_gets_one_step_only(visit):
+    page = visit(PAGE)
+    page.wait_for_function("playground.state().step > 0")
+    page.fill("#pg-speed", "20")
+    steps = page.evaluate(
+        """() => new Promise((done) => { const steps = []; (function slow() {
+        const begin = performance.now(), before = playground.state().step;
+        while (performance.now() - begin < 40);
+        requestAnimationFrame(() => { steps.push(playground.state().step - before);
+            steps.length < 30 ? slow() : done(steps); }); })(); })"""
+    )
+    assert steps[-10:] == [1] * 10, steps
+
+
+def test_what_stands_still_is_drawn_once(visit):
+    page = visit(PAGE)
+    page.wait_for_function("playground.state().step > 20")
+    page.evaluate(
+        """() => { window.strokes = []; const own = CanvasRenderingContext2D.prototype.stroke;
+        CanvasRenderingContext2D.prototype.stroke = function () { strokes.push(this.canvas.id); own.call(this); }; }"""
+    )
+    before = state(page)["step"]
+    page.wait_for_function(f"playground.state().step > {before + 20}")
+    assert "pg-plane" in page.evaluate("strokes") and "pg-real-layer" not in page.evaluate("strokes")
+    page.set_viewport_size({"width": 500, "height": 900})
+    page.wait_for_function("strokes.includes('pg-real-layer')")
+
+
+@pytest.mark.slow
+def test_on_a_machine_four_times_slower_a_picture_takes_the_main_thread_less_than_a_thirtieth_of_a_second(visit):
+    """The thread's own time, because the tests may share their cores; the best of some looks, for the same reason."""
+    page = visit(PAGE)
+    page.wait_for_function("playground.state().step > 100")
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+
+    def busy() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+    looks = []
+    for _ in range(4):
+        begin = busy()
+        page.evaluate(
+            """new Promise((done) => { let frames = 0;
+            (function next() { frames++ < 40 ? requestAnimationFrame(next) : done(); })(); })"""
+        )
+        looks.append((busy() - begin) / 40)
+    assert min(looks) < 1 / 30, looks
 
 
 def test_nothing_moves_by_itself_for_readers_who_prefer_less_motion(paused):

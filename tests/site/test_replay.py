@@ -66,9 +66,7 @@ def shown(page, number: int = 0) -> dict:
         "frame": GREYS.index(min(GREYS, key=lambda value: abs(value - colour))),
         "text": root.locator("output").inner_text(),
         "numbers": root.locator("b").all_inner_texts(),
-        "cursors": root.locator(".replay-cursor").evaluate_all(
-            "all => all.map((one) => one.getBoundingClientRect().x)"
-        ),
+        "cursors": root.locator(".replay-cursor").evaluate_all(left),
     }
 
 

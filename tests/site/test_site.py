@@ -85,7 +85,8 @@ def test_chapter_shows_no_error_and_no_progress_bar(page):
 @every_chapter
 def test_chapter_opens_in_colab(page):
     address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
-    wanted = address.replace("https://github.com/", "https://colab.research.google.com/github/")
+    repository = os.environ.get("GITHUB_REPOSITORY") or address.removeprefix("https://github.com/")
+    wanted = f"https://colab.research.google.com/github/{repository}"
     links = [link["href"] for link in parse(page).select("a[href*=colab]")]
     assert any(link.startswith(f"{wanted}/blob/main/notebooks/{page.stem}.ipynb") for link in links), links
 

@@ -147,7 +147,7 @@ const Game = (() => {
       real: points(source(settings, random), BATCH),
       watchedLatents: latents(watching, 512),
       watchedReal: points(draw, 512),
-      referenceReal: points(draw, 4096),
+      reference: histogram(points(draw, 4096).values),
     };
   }
 
@@ -264,7 +264,7 @@ const Game = (() => {
     const made = generate(run, run.watchedLatents).values.slice();
     E.forget();
     const mixture = MIXTURES[run.settings.data];
-    const distance = jensenShannon(histogram(made), histogram(run.referenceReal.values));
+    const distance = jensenShannon(histogram(made), run.reference);
     const common = { step: run.step, distance, finite: made.every(Number.isFinite) };
     return mixture ? { ...common, ...modeStatistics(mixture, made) } : common;
   }

@@ -6,7 +6,7 @@
   if (!root) return;
   const $ = (name) => document.getElementById(`pg-${name}`);
   const plane = $("plane"), still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const SHOWN = 160, SIDE = 30, EVERY = 10; // fake points shown, surface lattice, steps between two measurements
+  const SHOWN = 160, SIDE = 24, EVERY = 10; // fake points shown, surface lattice, steps between two measurements
   const GAME_NAMES = Object.fromEntries([...$("game").options].map((option) => [option.value, option.text]));
 
   const SLOW = { activation: "relu", discriminatorRate: 2e-4 };
@@ -18,7 +18,8 @@
   };
   const DEFAULTS = { ...Game.DEFAULTS, activation: "relu", discriminatorRate: 3e-3 };
 
-  let settings, run, history, every, playing = false, seen = true, cursor = null, colours, dirty = true, arrows = null;
+  let settings, run, history, every, playing = false, seen = true, cursor = null, colours, dirty = true, arrows = null,
+    standing = false; // whether the layer of what stands still is up to date
 
   // ----------------------------------------------------------------------------------------------- settings and link
 
@@ -97,6 +98,7 @@
     record();
     showSettings();
     arrows = null;
+    standing = false;
     dirty = true;
     if (say) announce(playing ? "Training from the start." : "At the start. Press Play.");
   }
@@ -135,10 +137,12 @@
     if (playing) wake();
   }
 
-  /* Milliseconds of training in a frame: what the picture leaves of a thirtieth of a second. On a slow machine that is
-     one step, and the dear parts of the picture (surface, arrows) are made anew in turns. */
-  let pictureTime = 5;
-  let frames = 0, pictures = 0, turns = 2, scheduled = false, ticking = false;
+  /* `spare` is the time for training in a frame, in milliseconds: a little more after every frame that comes in time,
+     half after one that is late, so that slow machines train less between two pictures, not the pictures less often.
+     One step a frame there always is. `pictureTime` tells a slow machine: the dear parts of its picture take turns. */
+  const MOST = 11, LATE = 25; // milliseconds
+  let spare = MOST, pictureTime = 5, lastFrame = 0;
+  let frames = 0, pictures = 0, turns = 3, scheduled = false, ticking = false;
 
   const tick = () => requestAnimationFrame(frame);
 
@@ -146,19 +150,22 @@
   function wake() {
     if (ticking || !playing || !seen || document.hidden) return;
     ticking = true;
+    lastFrame = 0;
     tick();
   }
 
-  function frame() {
+  function frame(now) {
     ticking = playing && seen && !document.hidden;
     if (!ticking) return;
     if (still && frames++ % 6) { // fewer pictures where motion is unwelcome
       tick();
       return;
     }
+    if (lastFrame) spare = now - lastFrame > LATE && !still ? spare / 2 : Math.min(MOST, spare + 0.2);
+    lastFrame = now;
     const begin = performance.now(), wanted = Number($("speed").value);
-    const budget = Math.min(11, Math.max(0.1, 20 - 2 * pictureTime));
-    for (let i = 0; i < wanted && performance.now() - begin < budget; i++) advance();
+    advance();
+    for (let i = 1; i < wanted && performance.now() - begin < spare; i++) advance();
     const trained = performance.now();
     draw();
     pictureTime += 0.2 * (performance.now() - trained - pictureTime);
@@ -185,13 +192,24 @@
     colours = Object.fromEntries(["real", "fake", "judge", "paper", "ink"].map((name) =>
       [name, style.getPropertyValue(`--${name}`).trim()]));
     colours.rgb = [1, 3, 5].map((i) => parseInt(colours.judge.slice(i, i + 2), 16));
+    for (let i = 0; i < SIDE * SIDE; i++) shades.data.set(colours.rgb, 4 * i);
+    renew();
+  }
+
+  /* Everything has to be drawn again, in another size or in other colours. */
+  function renew() {
     paintDot();
     charted = null;
+    standing = false;
     dirty = true;
   }
 
+  const boxes = new Map(); // canvas -> its size on the page; to ask at every picture would lay out the page anew
+  const density = () => Math.min(2, devicePixelRatio || 1);
+
   function fit(canvas) {
-    const ratio = Math.min(2, devicePixelRatio || 1), box = canvas.getBoundingClientRect();
+    if (!boxes.has(canvas)) boxes.set(canvas, { width: canvas.clientWidth, height: canvas.clientHeight });
+    const ratio = density(), box = boxes.get(canvas);
     const width = Math.max(1, Math.round(box.width * ratio)), height = Math.max(1, Math.round(box.height * ratio));
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
     const pen = canvas.getContext("2d");
@@ -202,48 +220,43 @@
 
   let charted = null;
   const dot = document.createElement("canvas"); // one generated point, drawn once and stamped many times
-  dot.width = dot.height = 20;
 
   function paintDot() {
+    dot.width = dot.height = 10 * density();
     const pen = dot.getContext("2d");
-    pen.clearRect(0, 0, 20, 20);
-    for (const [colour, radius] of [["paper", 8.4], ["fake", 6.4]]) {
+    pen.scale(density(), density());
+    for (const [colour, radius] of [["paper", 4.2], ["fake", 3.2]]) {
       pen.fillStyle = colours[colour];
       pen.beginPath();
-      pen.arc(10, 10, radius, 0, 7);
+      pen.arc(5, 5, radius, 0, 7);
       pen.fill();
     }
   }
 
-  const tile = document.createElement("canvas");
-  tile.width = tile.height = SIDE;
+  /* The plane has three layers: the surface, a few pixels that the browser stretches; the real points, drawn once; and
+     what moves. */
+  const tile = $("surface-layer").getContext("2d");
+  $("surface-layer").width = $("surface-layer").height = SIDE;
+  const shades = tile.createImageData(SIDE, SIDE);
 
   /* Greener where the discriminator would rather call a point real; a critic's scores fill the scale. */
   function paintSurface() {
     const scores = Game.surface(run, SIDE), isCritic = settings.game.startsWith("wasserstein");
     let low = Infinity, high = -Infinity;
     for (const score of scores) { low = Math.min(low, score); high = Math.max(high, score); }
-    const paint = tile.getContext("2d"), image = paint.createImageData(SIDE, SIDE);
-    scores.forEach((score, i) => {
-      const value = isCritic ? (score - low) / (high - low || 1) : Engine.logistic(score);
-      image.data.set([...colours.rgb, Math.round(150 * value)], 4 * i);
-    });
-    paint.putImageData(image, 0, 0);
+    for (let i = 0; i < scores.length; i++) {
+      const value = isCritic ? (scores[i] - low) / (high - low || 1) : Engine.logistic(scores[i]);
+      shades.data[4 * i + 3] = Math.round(150 * value);
+    }
+    tile.putImageData(shades, 0, 0);
   }
 
-  function drawSurface(pen, size) {
-    if (!playing || pictures % turns === 0) paintSurface();
-    pen.imageSmoothingEnabled = true;
-    pen.drawImage(tile, 0, 0, size, size);
-  }
+  /* Functions from the plane's coordinates to the canvas's. */
+  const across = (size) => (v) => ((v / Game.PLANE + 1) / 2) * size;
+  const upward = (size) => (v) => ((1 - v / Game.PLANE) / 2) * size;
 
-  function draw() {
-    dirty = false;
-    pictures += 1;
-    turns = pictureTime > 8 ? 4 : 2;
-    const [pen, size] = fit(plane);
-    const at = (v) => ((v / Game.PLANE + 1) / 2) * size, up = (v) => size - at(v);
-    if ($("surface").checked) drawSurface(pen, size);
+  function drawReal() {
+    const [pen, size] = fit($("real-layer")), at = across(size), up = upward(size);
     const real = settings.data === "drawn" ? settings.drawn : run.watchedReal.values.subarray(0, 600);
     pen.strokeStyle = colours.real;
     pen.globalAlpha = 0.8;
@@ -255,6 +268,17 @@
     }
     pen.stroke();
     pen.globalAlpha = 1;
+    standing = true;
+  }
+
+  function draw() {
+    dirty = false;
+    pictures += 1;
+    turns = pictureTime > 8 ? 4 : 3;
+    if (!standing) drawReal();
+    $("surface-layer").hidden = !$("surface").checked;
+    if ($("surface").checked && (!playing || pictures % turns === 0)) paintSurface();
+    const [pen, size] = fit(plane), at = across(size), up = upward(size);
     // What a point feels changes slowly; looking ahead is dear, so its arrows are made anew at every twelfth picture.
     const every = settings.game === "unrolled" ? 12 : turns, wanted = $("arrows").checked;
     const dear = playing && arrows && pictures % every !== 1;
@@ -274,7 +298,12 @@
       }
       pen.stroke();
     }
-    for (let i = 0; i < view.made.length; i += 2) pen.drawImage(dot, at(view.made[i]) - 5, up(view.made[i + 1]) - 5, 10, 10);
+    const ratio = density();
+    pen.setTransform(1, 0, 0, 1, 0, 0); // whole pixels of the screen: nothing has to be resampled
+    for (let i = 0; i < view.made.length; i += 2) {
+      pen.drawImage(dot, Math.round(ratio * (at(view.made[i]) - 5)), Math.round(ratio * (up(view.made[i + 1]) - 5)));
+    }
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     if (cursor) {
       const x = at(cursor[0]), y = up(cursor[1]);
       pen.strokeStyle = colours.ink;
@@ -436,7 +465,12 @@
 
   new IntersectionObserver(([entry]) => { const was = seen; seen = entry.isIntersecting; if (seen && !was) wake(); }).observe(plane);
   document.addEventListener("visibilitychange", wake);
-  new ResizeObserver(() => { dirty = true; refresh(); }).observe(plane);
+  const sizes = new ResizeObserver((changes) => {
+    for (const { target, contentRect } of changes) boxes.set(target, contentRect);
+    renew();
+    refresh();
+  });
+  for (const canvas of root.querySelectorAll("canvas")) sizes.observe(canvas);
   new MutationObserver(() => { readColours(); refresh(); })
     .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 

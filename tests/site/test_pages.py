@@ -1,0 +1,167 @@
+"""Every page in a real browser: what it loads, what it weighs, what moves, and whom it would shut out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import vitals
+from bs4 import BeautifulSoup
+from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parent.parent.parent
+SITE = Path(os.environ.get("DCGAN_SITE", ROOT / "_build" / "html"))
+PAGES = [path.relative_to(SITE).as_posix() for folder in ("book", "notebooks") for path in (SITE / folder).glob("*.html")]
+PAGES = sorted(PAGES) + ["search.html"]
+MEGABYTE = 1_000_000
+
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+CODE_AND_FORMULAS = [[".highlight"], [".katex"]]  # a thousand spans a page in the same few colours: judged once, below
+
+# What the theme does and the book cannot repair in a line, each with the reason why it is left.
+THEME_FINDINGS: dict[str, str] = {}
+
+
+@dataclass
+class View:
+    """One page as its first reader got it."""
+
+    address: str
+    page: Page
+    vitals: vitals.Vitals
+    complaints: list[str]  # requests to elsewhere, console errors, exceptions
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def view(request: pytest.FixtureRequest, browser: Browser, server: str) -> Iterator[View]:
+    """Each page is opened once, light and at a desk; tests change the reader's settings and put them back."""
+    context = browser.new_context(viewport=DESKTOP)
+    complaints: list[str] = []
+    page = context.new_page()
+    page.on("request", lambda sent: complaints.append(sent.url) if not _own(sent.url, server) else None)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    measured = vitals.measure(page, SITE, server, request.param)
+    yield View(request.param, page, measured, complaints)
+    context.close()
+
+
+def _own(address: str, server: str) -> bool:
+    return address.startswith((f"{server}/", "data:", "blob:"))
+
+
+def test_page_wants_nothing_from_outside_and_reports_no_error(view):
+    assert view.complaints == []
+
+
+def test_page_is_under_a_megabyte_before_the_first_touch(view):
+    largest = sorted(view.vitals.files.items(), key=lambda item: -item[1])[:5]
+    assert view.vitals.size < MEGABYTE, largest
+
+
+def test_nothing_jumps_while_the_page_loads_or_its_pictures_come(view):
+    assert view.vitals.layout_shift < 0.1  # what Lighthouse calls good
+    assert view.vitals.layout_shift_scrolled < 0.1
+
+
+def test_no_script_typesets_and_no_icon_script_is_loaded(view):
+    assert [name for name in view.vitals.files if "mathjax" in name or "fontawesome.js" in name] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_critical_or_serious_at_a_desk(view, findings, scheme):
+    view.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    view.page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
+    assert _ours(findings(view.page, {"exclude": CODE_AND_FORMULAS})) == []
+
+
+def test_axe_finds_nothing_critical_or_serious_on_a_phone_and_nothing_sticks_out(view, findings):
+    view.page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    view.page.set_viewport_size(PHONE)
+    try:
+        assert view.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert _ours(findings(view.page, {"exclude": CODE_AND_FORMULAS})) == []
+    finally:
+        view.page.set_viewport_size(DESKTOP)
+
+
+def _ours(found: list[str]) -> list[str]:
+    return [finding for finding in found if finding.split(":")[0] not in THEME_FINDINGS]
+
+
+def test_for_readers_who_prefer_less_motion_films_stand_still_and_nothing_is_animated(view):
+    view.page.emulate_media(reduced_motion="reduce")
+    moving = view.page.evaluate(
+        """[...document.querySelectorAll("figure.animation picture")].filter((picture) => {
+            const film = picture.querySelector("img"), still = picture.querySelector("source").srcset;
+            return film.currentSrc && film.currentSrc !== new URL(still, location).href;
+        }).length + document.getAnimations().filter((one) => one.playState === "running").length"""
+    )
+    assert moving == 0
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("address", ["notebooks/03_minimax.html", "notebooks/07_training_loop.html"])
+def test_colours_of_code_and_formulas_have_contrast(visit, findings, address, dark):
+    assert findings(visit(address, dark=dark, still=True), ".bd-article") == []
+
+
+FOCUS = """() => {
+    const style = getComputedStyle(document.activeElement);
+    const outlined = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
+    return {
+        name: document.activeElement.outerHTML.slice(0, 90),
+        ring: outlined || style.boxShadow !== "none",
+        body: document.activeElement === document.body,
+    };
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("address", ["book/intro.html", "notebooks/03_minimax.html"])
+def test_keyboard_shows_where_it_is(visit, address, dark):
+    page = visit(address, dark=dark, still=True)
+    unseen = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        place = page.evaluate(FOCUS)
+        if not place["body"] and not place["ring"]:
+            unseen.append(place["name"])
+    assert unseen == []
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_quiz_answers_open_and_close_by_keyboard(visit, key):
+    page = visit("notebooks/03_minimax.html", still=True)
+    answer = page.locator("#quiz details").first
+    summary = answer.locator("summary")
+    assert not answer.evaluate("(element) => element.open")
+    summary.press(key)
+    assert answer.evaluate("(element) => element.open")
+    summary.press(key)
+    assert not answer.evaluate("(element) => element.open")
+
+
+def test_dark_is_known_before_the_first_paint(visit):
+    """Otherwise a page would flash white in a dark room until the theme's script has come."""
+    for dark in (False, True):
+        page = visit("book/intro.html", dark=dark)
+        script = page.locator("head script").first.inner_text()
+        wanted = "dark" if dark else "light"
+        assert page.evaluate(f"(() => {{ localStorage.clear(); {script}; return document.documentElement.dataset.theme }})()") == wanted
+
+
+def test_built_site_is_under_40_megabytes():
+    assert sum(path.stat().st_size for path in SITE.rglob("*") if path.is_file()) < 40 * MEGABYTE
+
+
+def test_every_picture_keeps_its_place_and_all_but_the_first_load_late():
+    wrong = []
+    for address in PAGES:
+        pictures = BeautifulSoup((SITE / address).read_text(encoding="utf-8"), "html.parser").select(".bd-article img")
+        wrong += [(address, picture["src"]) for picture in pictures if not picture.get("width") or not picture.get("height")]
+        wrong += [(address, picture["src"]) for picture in pictures[1:] if picture.get("loading") != "lazy"]
+    assert wrong == []

@@ -1,0 +1,46 @@
+"""Linear and spherical ways between latents, against closed forms; and what the recorded generator does halfway."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dcgan_core import recorded
+from dcgan_core.teaching.walks import linear, recognised_halfway, spherical
+
+
+def test_both_ways_start_and_end_where_they_should():
+    first, last = torch.randn(2, 7, 5, generator=torch.Generator().manual_seed(0)).double()
+    for way in (linear, spherical):
+        assert torch.allclose(way(first, last, 0.0), first)
+        assert torch.allclose(way(first, last, 1.0), last)
+
+
+def test_spherical_way_between_perpendicular_units_is_a_circle():
+    first, last = torch.eye(2).double()
+    for share in (0.2, 0.5, 0.9):
+        angle = torch.tensor(share * torch.pi / 2).double()
+        assert torch.allclose(spherical(first, last, share), torch.stack([angle.cos(), angle.sin()]))
+    assert linear(first, last, 0.5).norm() == pytest.approx(0.5**0.5)
+
+
+def test_spherical_way_keeps_the_length_and_the_linear_one_cuts_the_corner():
+    first, last = torch.randn(2, 500, 100, generator=torch.Generator().manual_seed(1))
+    assert (first.norm(dim=1) > 8).double().mean() > 0.98 and (first.norm(dim=1) < 12).double().mean() > 0.98
+    assert spherical(first, last, 0.5).norm(dim=1).mean() == pytest.approx(10, abs=0.2)
+    assert linear(first, last, 0.5).norm(dim=1).mean() == pytest.approx(50**0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0])
+def test_latents_on_one_line_take_the_straight_way(factor):
+    first = torch.tensor([3.0, 4.0])
+    assert torch.allclose(spherical(first, factor * first, 0.25), linear(first, factor * first, 0.25), atol=1e-4)
+
+
+def test_halfway_letters_are_recognised_on_the_sphere_as_often_as_drawn_ones_and_mixed_pixels_hardly_ever():
+    """Of the recorded generator. The straight way loses some, by at least its error; the page prints how many."""
+    found = {name: share.double() for name, share in recognised_halfway(recorded.load("glyphs32").generator).items()}
+    loss = found["spherical"] - found["linear"]
+    assert loss.mean() > 1.96 * loss.std() / len(loss) ** 0.5
+    assert abs(found["spherical"].mean() - found["drawn"].mean()) < 0.08
+    assert found["linear"].mean() > 0.5 and found["pixels"].mean() < 0.15
