@@ -237,7 +237,7 @@ def show_losses(histories: Mapping[str, History]) -> None:
         window = max(1, len(losses) // 50)
         means = losses.unfold(0, window, window).mean(dim=-1)  # (windows, S)
         at = window * np.arange(1, len(means) + 1)
-        axes.plot(at, means.median(dim=1).values, line, color=colour, label=name)
+        axes.plot(at, means.quantile(0.5, dim=1), line, color=colour, label=name)
         axes.fill_between(at, means.amin(dim=1), means.amax(dim=1), color=colour, alpha=0.15)
     axes.axhline(2 * math.log(2), color="black", linewidth=1, label="2 log 2: cannot tell")
     axes.set(xlabel="generator updates", ylabel="discriminator's loss (nats)")
