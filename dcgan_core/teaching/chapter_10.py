@@ -180,9 +180,8 @@ def film(watched: Watched, *, alt: str, caption: str) -> HTML:
         _frames(watched),
         at=steps,
         series=[
-            {modes: (steps, statistics.covered.tolist())},
+            {modes: (steps, statistics.covered.tolist()), "KL (nats)": (steps, statistics.kl.tolist())},
             {"good samples (%)": (steps, (100 * statistics.good).tolist())},
-            {"KL (nats)": (steps, statistics.kl.tolist())},
             {
                 "discriminator loss (nats)": (at, means[0].tolist()),
                 "generator loss (nats)": (at, means[1].tolist()),
@@ -190,8 +189,8 @@ def film(watched: Watched, *, alt: str, caption: str) -> HTML:
         ],
         unit="updates",
         colours={
-            **dict.fromkeys((modes, "good samples (%)", "KL (nats)", "generator loss (nats)"), FAKE),
-            "discriminator loss (nats)": DISCRIMINATOR,
+            **dict.fromkeys((modes, "good samples (%)", "generator loss (nats)"), FAKE),
+            **{"discriminator loss (nats)": DISCRIMINATOR, "KL (nats)": REAL},
         },
         alt=alt,
         caption=caption,
@@ -199,8 +198,8 @@ def film(watched: Watched, *, alt: str, caption: str) -> HTML:
 
 
 def _frames(watched: Watched) -> list[Image.Image]:
-    """One picture for each look, 256 pixels wide; the same artists are moved, which is quicker than drawing anew."""
-    figure = Figure(figsize=(4, 4), dpi=64)
+    """One picture for each look, 288 pixels wide; the same artists are moved, which is quicker than drawing anew."""
+    figure = Figure(figsize=(4, 4), dpi=72)
     figure.set_layout_engine("none")
     canvas, axes = FigureCanvasAgg(figure), figure.add_axes((0, 0, 1, 1))
     shading, dots = draw_game(axes, watched, 0)
@@ -225,31 +224,29 @@ def draw_game(axes: Any, watched: Watched, look: int) -> tuple[Any, Any]:
     dots = axes.scatter(*watched.points[look].T, s=7, color=FAKE)
     axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
     axes.grid(False)
+    axes.spines[:].set_visible(False)
     return shading, dots
 
 
 def show_losses(histories: Mapping[str, History]) -> None:
     """The discriminators' losses of each game: median and range of the seeds, over windows of updates."""
-    _, axes = plt.subplots(figsize=(5.6, 3.4))
+    _, axes = plt.subplots(figsize=(5.6, 4.0))
     colours = (REAL, FAKE, DISCRIMINATOR, NEUTRAL)
     for (name, history), colour, line in zip(histories.items(), colours, ("-", "--", "-.", ":"), strict=False):
         losses = history.losses[0]  # (updates, S)
         window = max(1, len(losses) // 50)
         means = losses.unfold(0, window, window).mean(dim=-1)  # (windows, S)
         at = window * np.arange(1, len(means) + 1)
-        axes.plot(at, means.median(dim=1).values, line, color=colour, label=name)
+        axes.plot(at, means.quantile(0.5, dim=1), line, color=colour, label=name)
         axes.fill_between(at, means.amin(dim=1), means.amax(dim=1), color=colour, alpha=0.15)
-    axes.axhline(2 * math.log(2), color=NEUTRAL, linewidth=1)
-    axes.annotate(
-        "2 log 2: cannot tell", (1, 2 * math.log(2)), xycoords=("axes fraction", "data"), ha="right", va="bottom"
-    )
+    axes.axhline(2 * math.log(2), color="black", linewidth=1, label="2 log 2: cannot tell")
     axes.set(xlabel="generator updates", ylabel="discriminator's loss (nats)")
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, fontsize=10)
 
 
 def show_dependence(results: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> None:
     """Modes covered of eight when one thing is changed: a column for each preset, seeds, median and interval."""
-    _, panels = plt.subplots(1, len(results), figsize=(5.6, 8.2), sharey=True)
+    _, panels = plt.subplots(1, len(results), figsize=(4.8, 8.2), sharey=True)
     for axes, (preset, factors), colour in zip(panels, results.items(), (REAL, FAKE), strict=True):
         row, labels = 0.0, []
         for factor, values in factors.items():
@@ -267,11 +264,11 @@ def show_dependence(results: Mapping[str, Mapping[str, Mapping[str, Mapping[str,
                 labels.append((row, value, False))
             row += 1.6
         axes.set(title=f"from {preset}", xlabel="modes covered", xlim=(-0.5, 8.5), xticks=range(0, 9, 2))
-        axes.set_yticks([place for place, _, _ in labels], [text for _, text, _ in labels], fontsize=9.5)
-        for tick, (_, _, heading) in zip(axes.get_yticklabels(), labels, strict=True):
-            tick.set_fontweight("bold" if heading else "normal")
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks([place for place, _, _ in labels], [text for _, text, _ in labels], fontsize=9.5)
+    for tick, (_, _, heading) in zip(panels[0].get_yticklabels(), labels, strict=True):
+        tick.set_fontweight("bold" if heading else "normal")
     panels[0].set_ylim(row - 0.6, -1)
 
 
@@ -337,7 +334,7 @@ def check_expected(expected: Callable[[int, int], float]) -> str:
             f"For {case} it is {num_modes * (1 - missed):.2f}, and yours is {found:.2f}. With what probability does "
             "one given mode get no sample at all?",
         )
-    return "So a count below this, and only below this, is evidence of missing modes."
+    return "Only a count below this is evidence of missing modes."
 
 
 @check

@@ -7,8 +7,10 @@ import math
 import statistics
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from dcgan_core.data import Batches, Dataset, load, scale
@@ -17,6 +19,7 @@ from dcgan_core.features import letter_classifier, measure, shipped_classifier
 from dcgan_core.losses import GAMES
 from dcgan_core.metrics import coverage
 from dcgan_core.mixtures import ModeStatistics, mode_statistics, ring
+from dcgan_core.outcomes import median_interval
 from dcgan_core.protocol import image_config
 from dcgan_core.runtime import choose_machine
 from dcgan_core.state import advance as advance_images
@@ -116,9 +119,14 @@ def favourites_of(history: History) -> Tensor:
     return favourites(ring(), history.samples)[0][1:]
 
 
-def test_the_crowd_rotates_in_every_seed(corners):
-    """At least four modes in ten looks are the favourite."""
-    assert min(describe(corners["collapses"])["favourites"]) >= 4
+def test_the_crowd_rotates(corners):
+    """Most samples at one mode, at nearly every look; and three modes or more in ten looks, in every seed.
+
+    The favourite of evenly spread samples changes, too, but it has few of them.
+    """
+    shares = {name: favourites(ring(), corners[name].samples)[1][1:] for name in ("collapses", "covers")}
+    assert shares["collapses"].median() > 0.7 > 0.4 > shares["covers"][-5:].max()
+    assert min(describe(corners["collapses"])["favourites"]) >= 3
 
 
 def test_the_crowd_is_one_and_covering_samples_are_none(corners):
@@ -144,13 +152,19 @@ def test_with_relu_and_equal_rates_the_seed_decides(corners):
     assert covered.max() - covered.min() >= 3
 
 
-def distance_from_equilibrium(history: History) -> float:
-    loss = torch.tensor(describe(history)["discriminator_loss"])
-    return float((loss - EQUILIBRIUM).abs().median())
+def loss_of(history: History) -> float:
+    return statistics.median(describe(history)["discriminator_loss"])
 
 
-def test_the_collapsed_games_loss_is_closer_to_the_equilibriums_than_the_covering_games(corners):
-    assert distance_from_equilibrium(corners["collapses"]) < 0.6 * distance_from_equilibrium(corners["covers"])
+def test_a_collapsed_game_and_one_that_covers_most_modes_have_the_equilibriums_loss(corners):
+    for name in ("collapses", "slow tanh"):
+        assert loss_of(corners[name]) == pytest.approx(EQUILIBRIUM, abs=0.06)
+    covered = [corners[name].statistics.covered[-1].median() for name in ("collapses", "slow tanh")]
+    assert covered[1] - covered[0] >= 3
+
+
+def test_the_game_that_covers_everything_has_a_loss_below_the_equilibriums(corners):
+    assert loss_of(corners["covers"]) < EQUILIBRIUM - 0.03
 
 
 @pytest.fixture(scope="module")
@@ -175,14 +189,10 @@ def test_settled_samples_are_good_whether_or_not_modes_are_missing(settled, corn
 
 
 @pytest.mark.slow
-def test_a_settled_collapse_has_a_loss_far_below_and_covering_games_lie_between(settled, corners):
-    missing = settled.statistics.kl[-1] > 1
-    assert missing.any()
+def test_a_settled_collapse_has_a_loss_far_below_that_of_a_wandering_one(settled, corners):
+    missing = settled.statistics.covered[-1] <= 5
     losses = torch.tensor(describe(settled)["discriminator_loss"])[missing]
-    covering, wandering = (
-        statistics.median(describe(corners[name])["discriminator_loss"]) for name in ("covers", "collapses")
-    )
-    assert losses.max() < covering - 0.1 and covering < wandering
+    assert losses.max() < loss_of(corners["collapses"]) - 0.25
 
 
 @pytest.mark.slow
@@ -233,7 +243,66 @@ def test_a_slice_of_the_study_played_now_has_the_recorded_medians_up_to_two_mode
         assert abs(now - median(key[0], "activation", key[1])) <= 2
 
 
-# DEPENDS
+def test_recorded_relu_with_equal_rates_goes_from_none_to_all_eight():
+    assert min(covered("COVERS", "activation", "ReLU")) == 0 and max(covered("COVERS", "activation", "ReLU")) == 8
+
+
+@pytest.mark.parametrize(
+    ("factor", "value", "least"),
+    [
+        *(("latent size", "2", 8), ("latent size", "256", 8), ("hidden layers", "3", 8), ("updates", "4,000", 8)),
+        *(("discriminator's rate", "0.0003", 6), ("discriminator's rate", "0.003", 6)),
+        *(("generator's rate", "0.0003", 6), ("generator's rate", "0.003", 6), ("hidden layers", "1", 6)),
+    ],
+)
+def test_recorded_covering_preset_is_robust(factor, value, least):
+    assert median("COVERS", factor, value) >= least
+
+
+def test_recorded_slow_generator_has_not_arrived():
+    assert median("COVERS", "generator's rate", "0.0001") == 4
+    assert median("COVERS", "generator's rate", "0.0001", "good") < 0.005
+
+
+STUBBORN = (
+    *(("latent size", "2"), ("latent size", "256"), ("hidden layers", "1"), ("hidden layers", "3")),
+    *(("generator's rate", value) for value in ("0.0001", "0.0003", "0.003")),
+    *(("updates", "4,000"), ("discriminator updates", "5")),
+)
+
+
+@pytest.mark.parametrize(("factor", "value"), STUBBORN)
+def test_recorded_collapse_is_stubborn(factor, value):
+    """The slowest rate of the generator makes the two rates equal, at 0.0001."""
+    assert median("COLLAPSES", factor, value) <= 1
+
+
+def test_recorded_collapse_gives_way_to_tanh_and_to_faster_discriminators():
+    assert median("COLLAPSES", "activation", "tanh") == 6
+    for rate in ("0.001", "0.003"):
+        found = covered("COLLAPSES", "discriminator's rate", rate)
+        assert statistics.median(found) >= 3 and max(found) == 8 and min(found) <= 3, "and the seeds part"
+
+
+def test_recorded_five_discriminator_updates_buy_good_samples_with_modes():
+    one, five = (recorded_study()[0]["COVERS"]["discriminator updates"][value] for value in ("1", "5"))
+    assert statistics.median(five["good"]) > 3 * statistics.median(one["good"])
+    assert median_interval(five["good"])[1] > median_interval(one["good"])[2]
+    assert median_interval(five["covered"])[2] < median_interval(one["covered"])[1]
+
+
+def test_recorded_time_makes_the_covering_games_samples_good():
+    assert median("COVERS", "updates", "4,000", "good") > 0.5 > 0.1 > median("COVERS", "updates", "1,000", "good")
+
+
+def test_recorded_losses_go_with_the_modes_weakly_and_with_opposite_signs():
+    ranks = []
+    for factors in recorded_study()[0].values():
+        played = [one for values in factors.values() for one in values.values()]
+        unique = {tuple(one["discriminator_loss"]): one["covered"] for one in played}
+        losses, modes = (np.ravel(list(part)) for part in (unique, unique.values()))
+        ranks.append(spearmanr(losses, modes).statistic)
+    assert ranks[0] > 0 > ranks[1] and max(map(abs, ranks)) < 0.5
 
 
 # Letters
@@ -259,7 +328,17 @@ def letter_counts(letters: Dataset, seed: int, **changes) -> list[tuple[int, flo
     return found
 
 
-# LETTERS
+@pytest.mark.slow
+def test_the_changed_game_covers_fewer_letters_than_the_usual_one_and_most_it_draws_are_one_letter(letters):
+    """In three seeds; the share is of the recognised samples at looks that have ten or more, in the median."""
+    usual, changed, share = [], [], []
+    for seed in range(3):
+        usual.append(letter_counts(letters, seed)[-1][0])
+        looks = letter_counts(letters, seed, discriminator_norm="none", discriminator_learning_rate=1e-4)
+        changed.append(looks[-1][0])
+        share += [float(counts.max() / counts.sum()) for _, _, counts in looks if counts.sum() >= 10]
+    assert max(changed) < min(usual)
+    assert len(share) >= 3 and statistics.median(share) > 0.6
 
 
 # A thousand modes
