@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import pytest
 
+from dcgan_core.metrics import class_divergence
 from dcgan_core.outcomes import RECORDED, Summary, outcomes, read, summarise, values
-from dcgan_core.protocol import METHODS, PLAIN, RATES, SEEDS
+from dcgan_core.protocol import COSTLY, METHODS, PLAIN, RATES, SEEDS, kind
 from dcgan_core.teaching.chapter_12 import RING, recorded_race
 
 LINES = read(RECORDED)
@@ -20,13 +22,16 @@ def found(data: str, method: str, measure: str, budget: str = "updates", rate: f
     return summary
 
 
-@pytest.mark.parametrize("data", ["ring", "grid", "letters"])
+DATA = ("ring", "grid", "letters", "stacked digits")
+
+
+@pytest.mark.parametrize("data", DATA)
 def test_the_record_holds_every_method_with_all_seeds_at_every_budget(data):
-    num_seeds = len(SEEDS["images" if data == "letters" else "points"])
+    num_seeds = len(SEEDS[kind(data)])
     for method in METHODS:
         for budget in ("updates", "time", *(["longer"] if method == PLAIN else [])):
             assert found(data, method, "overlap", budget).num_seeds == num_seeds
-    assert {line["data"] for line in outcomes(LINES)} == {"ring", "grid", "letters"}
+    assert {line["data"] for line in outcomes(LINES)} == set(DATA)
 
 
 def test_at_the_slow_rate_no_method_has_an_overlap_of_one_percent_on_the_ring():
@@ -144,11 +149,45 @@ def test_on_letters_spectral_norm_covers_fewer_letters_and_the_plain_game_nearly
     assert found("letters", PLAIN, "covered").median == 25
 
 
-def test_no_fix_is_ahead_of_the_plain_game_on_all_three_data_sets():
+def test_no_fix_is_ahead_of_the_plain_game_on_all_four_data_sets():
     for budget in ("updates", "time"):
         for fix in FIXES:
             ahead = [
-                found(data, fix, "overlap", budget).low > found(data, PLAIN, "overlap", budget).high
-                for data in ("ring", "grid", "letters")
+                found(data, fix, "overlap", budget).low > found(data, PLAIN, "overlap", budget).high for data in DATA
             ]
             assert not all(ahead), (fix, budget)
+
+
+STACKED = "stacked digits"
+
+
+def test_on_stacked_digits_every_method_reaches_more_than_800_classes_clipping_and_looking_ahead_with_none_recognised():
+    assert all(found(STACKED, method, "reached").median > 800 for method in METHODS)
+    assert found(STACKED, "unrolled", "covered").high <= 1
+    assert found(STACKED, "weight clipping", "good").high < 0.002, "nearly never sure"
+
+
+def test_on_stacked_digits_the_penalty_covers_several_times_as_many_classes_as_any_other_after_equal_updates():
+    penalty = found(STACKED, COSTLY, "covered")
+    others = [found(STACKED, method, "covered") for method in METHODS if method != COSTLY]
+    assert all(penalty.low > 3 * other.high for other in others)
+    assert found(STACKED, COSTLY, "good").high < 0.04, "three in a hundred"
+
+
+def test_on_stacked_digits_the_penalty_covers_no_more_than_the_plain_game_in_equal_time():
+    penalty, plain = found(STACKED, COSTLY, "covered", "time"), found(STACKED, PLAIN, "covered", "time")
+    assert penalty.low < plain.high
+    assert penalty.median <= plain.median
+
+
+def test_on_stacked_digits_the_plain_game_with_the_penaltys_time_is_not_ranked_against_it():
+    longer, penalty = found(STACKED, PLAIN, "covered", "longer"), found(STACKED, COSTLY, "covered")
+    assert longer.low < penalty.high and penalty.low < longer.high
+
+
+def test_on_stacked_digits_only_looking_ahead_is_as_uneven_as_a_sampler_of_a_hundred_classes():
+    a_hundred = math.log(10)
+    for method in METHODS:
+        uneven = [kl > a_hundred for kl in values(LINES, STACKED, method, "kl")]
+        assert any(uneven) == (method == "unrolled")
+    assert class_divergence([256] * 100 + [0] * 900) == pytest.approx(a_hundred)
