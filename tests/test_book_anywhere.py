@@ -114,7 +114,8 @@ def test_a_chapter_runs_in_an_empty_folder_where_only_the_package_was_installed_
     run(host, "-c", execute, "--inplace", "chapter.ipynb", cwd=tmp_path, capture_output=True)
 
     cells = [cell for cell in nbformat.read(tmp_path / "chapter.ipynb", as_version=4).cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in cells)
+    run_here = [cell for cell in cells if "skip-execution" not in cell.metadata.get("tags", [])]  # others need a reader
+    assert len(run_here) > 10 and all(cell.execution_count for cell in run_here)
     found = json.loads(cells[-1].outputs[0].text)
     assert found["package"].startswith(str(host.parent.parent))
     assert found["tools"] == []
