@@ -9,7 +9,7 @@ numbers, so its run does not depend on which others it shares the batch with.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -289,20 +289,31 @@ def train(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    at: Collection[int] | None = None,
+    look: Callable[[Ensemble], object] = lambda ensemble: None,
     progress: bool = False,
 ) -> History:
     """Trains one point GAN for each seed, all at once, and looks at their samples on the way.
 
-    A seed whose losses are no longer finite goes on without result (no good samples) and disturbs no other.
+    Snapshots are taken after the numbers of updates in `at`, by default every `snapshot_every_steps`, at the start and
+    at the end; with each, `look` sees the players. A seed whose losses are no longer finite goes on without result (no
+    good samples) and disturbs no other.
     """
     ensemble = start(config, seeds, device=device, dtype=dtype)
     watched = ensemble.draw_latents(config.snapshot_samples)
-    steps, samples, losses = [0], [sample(ensemble, watched)], []
-    for step in tqdm(range(1, config.total_steps + 1), unit="step", disable=not progress):
-        losses.append(torch.stack(advance(ensemble)))
-        if step % config.snapshot_every_steps == 0 or step == config.total_steps:
-            steps.append(step)
+    moments = {*range(0, config.total_steps, config.snapshot_every_steps), config.total_steps} if at is None else at
+    steps, samples, losses = [], [], []
+
+    def take_snapshot() -> None:
+        if ensemble.step in moments:
+            steps.append(ensemble.step)
             samples.append(sample(ensemble, watched))
+            look(ensemble)
+
+    take_snapshot()
+    for _ in tqdm(range(config.total_steps), unit="step", disable=not progress):
+        losses.append(torch.stack(advance(ensemble)))
+        take_snapshot()
     shown = torch.stack(samples)
     return History(
         steps=torch.tensor(steps),

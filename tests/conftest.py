@@ -53,7 +53,7 @@ def tiny_folder(tiny_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config(tiny_folder: Path) -> Config:
     """A run of 20 steps that uses all that a checkpoint must hold: dropout, average, several epochs."""
     return Config(

@@ -101,21 +101,9 @@ def weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_folder) -> Config:
-    return Config(
-        data=str(tiny_folder),
-        image_size=16,
-        latent_size=8,
-        generator_width=4,
-        discriminator_width=4,
-        batch_size=8,
-        total_images=64,
-        ema_halflife_images=50,
-        log_every_images=16,
-        sample_every_images=64,
-        checkpoint_every_images=32,
-        evaluate_every_images=0,
-    )
+def tiny(tiny_config) -> Config:
+    lengths = {"total_images": 64, "log_every_images": 16, "sample_every_images": 64, "checkpoint_every_images": 32}
+    return replace(tiny_config, dropout=0.0, **lengths)
 
 
 @pytest.fixture(scope="module")

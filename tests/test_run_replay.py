@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from bs4 import BeautifulSoup
 from PIL import Image
 
 from dcgan_core import recorded
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.config import InvalidInput
 from dcgan_core.teaching.run_replay import MOST_FRAMES, panels, replay_folder, replay_recorded
 from dcgan_core.train import read_metrics, train
 
@@ -29,20 +30,10 @@ def frame(sheet: np.ndarray, data: dict, number: int, width: int, height: int) -
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tiny_config, tmp_path_factory):
     out = tmp_path_factory.mktemp("replay") / "run"
-    config = Config(
-        image_size=16,
-        latent_size=8,
-        generator_width=4,
-        discriminator_width=4,
-        batch_size=8,
-        total_images=64,
-        log_every_images=8,
-        sample_every_images=16,
-        evaluate_every_images=32,
-    )
-    train(config, out, progress=False)
+    lengths = {"log_every_images": 8, "sample_every_images": 16, "evaluate_every_images": 32}
+    train(replace(tiny_config, data="glyphs", total_images=64, **lengths), out, progress=False)
     return out
 
 

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from dcgan_core.ensemble import COLLAPSES, COVERS, History, PointConfig, advance, sample, start, train
+from dcgan_core.ensemble import COLLAPSES, COVERS, MIXTURES, Ensemble, History, PointConfig, train
 from dcgan_core.mixtures import Mixture, ModeStatistics, mode_statistics, ring
 from dcgan_core.outcomes import median_interval
 from dcgan_core.runtime import choose_machine, provenance
@@ -140,32 +140,30 @@ def half_width(mixture: Mixture) -> float:
 
 
 def watch(config: PointConfig, seed: int, *, num_looks: int = 40, num_points: int = 200, lattice: int = 40) -> Watched:
-    """Plays the game of one seed, exactly as `ensemble.train` does, and looks at samples and discriminator on the way.
+    """Plays the game of one seed and looks at samples and discriminator on the way.
 
     Looks are closer together at the beginning, where most happens.
     """
-    ensemble = start(config, [seed])
-    latents = ensemble.draw_latents(config.snapshot_samples)
-    whens = {round(config.total_steps * (look / num_looks) ** 1.5) for look in range(num_looks + 1)}
-    half = half_width(ensemble.mixture)
+    mixture = MIXTURES[config.mixture]()
+    moments = {round(config.total_steps * (place / num_looks) ** 1.5) for place in range(num_looks + 1)}
+    half = half_width(mixture)
     line = torch.linspace(-half, half, lattice)
     plane = torch.cartesian_prod(line, line)[:, [1, 0]]  # row by row, x first
-    samples, surface, losses = [], [], []
-    for step in range(config.total_steps + 1):
-        if step in whens:
-            samples.append(sample(ensemble, latents)[0])
-            with torch.no_grad():
-                surface.append(ensemble.discriminator(plane[None])[0].sigmoid().reshape(lattice, lattice))
-        if step < config.total_steps:
-            losses.append(torch.stack(advance(ensemble))[:, 0])
-    shown = torch.stack(samples)
+    surface = []
+
+    @torch.no_grad()
+    def look(ensemble: Ensemble) -> None:
+        surface.append(ensemble.discriminator(plane[None])[0].sigmoid().reshape(lattice, lattice))
+
+    history = train(config, [seed], at=moments, look=look)
+    samples = history.samples[:, 0]
     return Watched(
-        mixture=ensemble.mixture,
-        steps=sorted(whens),
-        points=shown[:, :num_points],
+        mixture=mixture,
+        steps=history.steps.tolist(),
+        points=samples[:, :num_points],
         surface=torch.stack(surface),
-        losses=torch.stack(losses, dim=1),
-        statistics=mode_statistics(ensemble.mixture, shown),
+        losses=history.losses[..., 0],
+        statistics=mode_statistics(mixture, samples),
     )
 
 

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from dcgan_core import glyphs
 from dcgan_core.data import scale
 from dcgan_core.features import letter_classifier
+from dcgan_core.features import measure as classify
 from dcgan_core.models import Generator
 from dcgan_core.train import draw_latents, sample
 
@@ -46,28 +51,23 @@ class StyleJudge:
         flat = next(place for place, layer in enumerate(layers) if isinstance(layer, nn.Flatten))
         self.maps = nn.Sequential(*layers[: flat + 1])  # (B, 64 * 4 * 4)
         known, unknown = (glyphs.render(num_letters, seed=1, split=split) for split in glyphs.SPLITS)
-        features = self._features(scale(torch.from_numpy(known.images)))
-        self.mean, self.deviation = features.mean(dim=0), features.std(dim=0) + 1e-3
-        self.weights = _ridge(self._rows(features), styles_of(known).double(), RIDGE)
+        self.regression = make_pipeline(StandardScaler(), Ridge(RIDGE))
+        self.regression.fit(self._features(scale(torch.from_numpy(known.images))), styles_of(known).numpy())
         right = self(scale(torch.from_numpy(unknown.images))).sign() == styles_of(unknown)
         self.accuracy = dict(zip(STYLES, right.double().mean(dim=0).tolist(), strict=True))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Scores (N, 3) of images (N, 1, S, S) in [-1, 1], above 0 for bold, slanted, with serifs."""
-        return self._rows(self._features(images)) @ self.weights
+        return torch.from_numpy(self.regression.predict(self._features(images)))
 
-    @torch.no_grad()
     def letters(self, images: Tensor) -> Tensor:
         """Which letter the classifier takes each image for, (N,)."""
-        return torch.cat([self.classifier(part).argmax(dim=1) for part in images.split(500)])
+        return classify(self.classifier, images)[1].argmax(dim=1)
 
     @torch.no_grad()
-    def _features(self, images: Tensor) -> Tensor:
-        return torch.cat([self.maps(self.classifier._prepare(part)) for part in images.split(500)])
-
-    def _rows(self, features: Tensor) -> Tensor:
-        standard = (features - self.mean) / self.deviation
-        return torch.cat([standard, torch.ones(len(standard), 1)], dim=1).double()
+    def _features(self, images: Tensor) -> np.ndarray:
+        found = torch.cat([self.maps(self.classifier._prepare(part)) for part in images.split(500)])
+        return found.double().numpy()
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def find_directions(
     """
     latents = draw_latents(num_samples, generator.latent_size, seed=11)
     scores = judge(sample(generator, latents)).clamp(-1.5, 1.5)  # ±1 is what the judge was taught
-    rises = _ridge(latents.double(), scores - scores.mean(dim=0), LATENT_RIDGE)  # (latent_size, 3)
+    rises = torch.from_numpy(Ridge(LATENT_RIDGE).fit(latents.double(), scores).coef_.T)  # (latent_size, 3)
     free = rises @ torch.linalg.inv(rises.T @ rises)
     return measure(generator, judge, normalize(free.T, dim=1).float(), num_latents=num_latents)
 
@@ -137,9 +137,3 @@ def measure(generator: Generator, judge: StyleJudge, vectors: Tensor, *, num_lat
             )
         )
     return found
-
-
-def _ridge(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
-    """The coefficients (F, T) with the least squared error plus `weight` times their squared length."""
-    square = inputs.T @ inputs
-    return torch.linalg.solve(square + weight * torch.eye(len(square), dtype=square.dtype), inputs.T @ targets)

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.models import Generator
-from dcgan_core.teaching.plots import image_grid
+from dcgan_core.teaching.plots import image_grid, magnified
 from dcgan_core.teaching.walks import linear, spherical
 from dcgan_core.train import draw_latents, sample
 
@@ -117,10 +117,8 @@ class Explorer:
     def _png(self, latents: list[Tensor], side: int) -> bytes:
         """The images of the latents side by side, each about `side` pixels large, as a PNG file."""
         grid = image_grid(sample(self.generator, torch.stack(latents)), len(latents))
-        magnify = max(1, side // grid.shape[0])  # whole pixels, so that nothing is blurred
-        grid = grid.repeat(magnify, axis=0).repeat(magnify, axis=1)
         file = io.BytesIO()
-        Image.fromarray(grid).save(file, format="PNG")
+        Image.fromarray(magnified(grid, max(1, side // grid.shape[0]))).save(file, format="PNG")
         return file.getvalue()
 
 

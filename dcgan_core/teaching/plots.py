@@ -56,6 +56,11 @@ def image_grid(images: Tensor, columns: int) -> np.ndarray:
     return grid.squeeze(-1).numpy()
 
 
+def magnified(grid: np.ndarray, times: int) -> np.ndarray:
+    """Every pixel of (H, W) or (H, W, 3) as a square of `times` by `times`, so that nothing is blurred."""
+    return grid.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def show_images(
     images: Tensor,
     *,
@@ -66,8 +71,8 @@ def show_images(
 ) -> Axes:
     """Shows (N, C, S, S) images as one grid without axes; `row_labels` name the rows at the left."""
     grid = image_grid(images, columns)
-    magnify = max(1, 640 // grid.shape[1])  # whole pixels, so that nothing is blurred
-    grid = grid.repeat(magnify, axis=0).repeat(magnify, axis=1)
+    magnify = max(1, 640 // grid.shape[1])
+    grid = magnified(grid, magnify)
     if axes is None:
         width = 5.6
         _, axes = plt.subplots(figsize=(width, width * grid.shape[0] / grid.shape[1] + (0.3 if title else 0)))

@@ -112,6 +112,12 @@ def visit(browser: Browser, site: Path, request: pytest.FixtureRequest) -> Itera
     assert complaints == []
 
 
+@pytest.fixture(params=["desk, light", "desk, dark", "phone, light", "phone, dark"])
+def reader(request: pytest.FixtureRequest) -> dict[str, bool]:
+    """Each of four readers, as arguments of `visit`."""
+    return {setting: setting in request.param for setting in ("phone", "dark")}
+
+
 @pytest.fixture(scope="session")
 def findings() -> Callable[[Page, str | dict], list[str]]:
     """What axe-core holds against a part of a page: critical and serious findings, as 'rule: element'.

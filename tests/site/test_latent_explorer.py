@@ -374,10 +374,8 @@ def test_the_oldest_letter_makes_room_for_the_thirteenth(opened):
 # ------------------------------------------------------------------------------------------------------------- readers
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_axe_finds_nothing_critical_or_serious_and_nothing_sticks_out(opened, findings, phone, dark):
-    page = opened(phone=phone, dark=dark)
+def test_axe_finds_nothing_critical_or_serious_and_nothing_sticks_out(opened, findings, reader):
+    page = opened(**reader)
     assert findings(page, "#latent-explorer") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -518,9 +516,7 @@ def test_cover_draws_the_recorded_letter_first_and_leads_to_the_explorer(cover, 
     page.wait_for_selector("#latent-explorer.le-ready")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_axe_finds_nothing_critical_or_serious_in_the_cover_and_nothing_sticks_out(cover, findings, phone, dark):
-    page = cover(phone=phone, dark=dark)
+def test_axe_finds_nothing_critical_or_serious_in_the_cover_and_nothing_sticks_out(cover, findings, reader):
+    page = cover(**reader)
     assert findings(page, "#cover") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -314,10 +314,8 @@ def test_nothing_moves_by_itself_for_readers_who_prefer_less_motion(paused):
     assert "Press Play" in page.inner_text("#pg-status")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_axe_finds_nothing_critical_or_serious_and_nothing_sticks_out(paused, findings, phone, dark):
-    page = paused(phone=phone, dark=dark)
+def test_axe_finds_nothing_critical_or_serious_and_nothing_sticks_out(paused, findings, reader):
+    page = paused(**reader)
     assert findings(page, "#playground") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

@@ -233,14 +233,12 @@ def test_without_a_script_stand_the_last_frame_its_numbers_and_the_charts(browse
     context.close()
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_axe_finds_nothing_and_nothing_sticks_out(opened, findings, phone, dark):
-    page = opened(phone=phone, dark=dark)
+def test_axe_finds_nothing_and_nothing_sticks_out(opened, findings, reader):
+    page = opened(**reader)
     assert findings(page, "main") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate(CUT_OFF) == []
-    if phone:
+    if reader["phone"]:
         slider = page.locator("input").first.bounding_box()
         assert slider["width"] > 300, "too short for a finger to find a moment"
         assert slider["y"] < page.locator(".replay-screen").first.bounding_box()["y"]

@@ -43,10 +43,8 @@ def test_all_replays_start_and_their_sliders_move_frame_and_text(visit, address)
 
 
 @every_page
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_axe_finds_nothing_and_the_frame_keeps_its_shape(visit, findings, address, phone, dark):
-    page = visit(address, phone=phone, dark=dark)
+def test_axe_finds_nothing_and_the_frame_keeps_its_shape(visit, findings, address, reader):
+    page = visit(address, **reader)
     assert findings(page, ".replay") == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate(CUT_OFF) == []
