@@ -236,6 +236,14 @@ def test_snapshots_show_the_same_latents_at_the_stated_steps():
     torch.testing.assert_close(halted.samples[0], halted.samples[-1])
 
 
+def test_a_look_at_chosen_moments_sees_the_players_and_changes_nothing():
+    seen = []
+    history = train(TINY, SEEDS, at=(0, 2, 7), look=lambda ensemble: seen.append(ensemble.step))
+    assert history.steps.tolist() == seen == [0, 2, 7]
+    usual = train(TINY, SEEDS)
+    assert torch.equal(history.samples[-1], usual.samples[-1]) and torch.equal(history.losses, usual.losses)
+
+
 def test_training_leaves_the_global_random_numbers_alone():
     before = torch.get_rng_state()
     train(TINY, SEEDS)
