@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, softplus
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcgan_core import models
+from dcgan_core import models, recorded
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, load, scale
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
@@ -185,3 +185,16 @@ def test_in_a_short_run_of_narrow_networks_ten_times_the_papers_learning_rate_ge
         )
         distances[rate] = lines[-1]["frechet_distance"]
     assert distances[2e-3] < distances[2e-4]
+
+
+def test_in_the_recorded_run_on_clothes_the_distance_halves_after_the_lowest_loss_and_is_best_before_the_end():
+    lines = recorded.load("fashion32").metrics
+    total = lines[-1]["images"]
+    lowest = min(lines, key=lambda line: line["generator_loss"])["images"]
+    assert lowest < total / 8
+    evaluations = [(line["images"], line["frechet_distance"]) for line in lines if "frechet_distance" in line]
+    images, distances = zip(*evaluations, strict=True)
+    then = next(distance for seen, distance in evaluations if seen >= lowest)
+    assert distances[-1] / then < 0.55
+    assert any(later > 1.2 * earlier for earlier, later in zip(distances, distances[3:], strict=False)), "rises again"
+    assert images[distances.index(min(distances))] < total
