@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
 import sys
+import tokenize
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -36,7 +39,9 @@ ORDER = (
     *("protocol", "outcomes", "comparison"),
     *("ladder", "benchmark", "cli"),
 )
-LINE_LIMIT = 400
+LINE_LIMIT, CODE_LIMIT = 400, 200
+LONGER = {"train", "ensemble"}  # the architecture page says why
+PAGE = Path(__file__).parent.parent / "book" / "architecture.md"
 
 
 def rooms(source: str) -> set[str]:
@@ -94,9 +99,40 @@ def test_every_public_name_has_a_docstring(room):
     assert [node.name for node in public if not ast.get_docstring(node) and node.name not in short] == []
 
 
+def num_code_lines(source: str) -> int:
+    """Lines that hold more than a docstring, a comment or nothing."""
+    ignored = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in ignored]
+    code = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    statements = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]
+    strings = [node for node in statements if isinstance(node.value, ast.Constant)]
+    return len(code - {line for node in strings for line in range(node.lineno, node.end_lineno + 1)})
+
+
+def test_lines_of_code_are_those_that_do_something():
+    assert num_code_lines('"""A\n\nB."""\n\nx = 1  # one\n# two\ny = (\n    2\n)\n"""of y"""\n') == 4
+
+
 @pytest.mark.parametrize("room", ORDER)
 def test_every_module_can_be_held_in_the_head(room):
     assert len(source(room).splitlines()) <= LINE_LIMIT
+    assert (num_code_lines(source(room)) > CODE_LIMIT) == (room in LONGER)
+
+
+def test_what_train_needs_is_as_long_as_the_page_says():
+    needed, to_read = set(), ["train"]
+    while to_read:
+        room = to_read.pop()
+        if room not in needed:
+            needed.add(room)
+            to_read += rooms(source(room)) & set(ORDER)
+    said = re.search(
+        r"`train` and all that it needs are (\d+) rooms with about ([\d,]+) lines of code", PAGE.read_text()
+    )
+    assert int(said[1]) == len(needed)
+    assert sum(num_code_lines(source(room)) for room in needed) == pytest.approx(
+        int(said[2].replace(",", "")), rel=0.05
+    )
 
 
 def test_the_picture_in_the_book_shows_exactly_the_imports_and_agrees_with_the_order():
