@@ -6,9 +6,10 @@ BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 INSTALLED := .venv/installed
 SITE := _build/html/index.html
+BOOK_TESTS := tests/claims $(wildcard tests/test_book_*.py) tests/test_contributing.py tests/test_cover.py tests/test_exercises.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install book site serve test test-core test-notebooks test-site oldest links lint format check \
+.PHONY: help install book site serve test test-core test-book test-notebooks test-site oldest links lint format check \
 	set-repository clean
 
 help: ## This list
@@ -38,12 +39,17 @@ serve: $(INSTALLED) ## Write: serve the book, build again and reload at every ch
 		--pre-build "$(BIN)/jupyter-book config sphinx ." --re-ignore __pycache__ \
 		$(addprefix --ignore ,conf.py _build .git .venv .venv-oldest .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data)
 
-test: test-core test-notebooks ## Run all tests, then every chapter in smoke mode
+test: test-core test-book test-notebooks ## Run all tests, then every chapter in smoke mode
 
 # One thread a process here and below: two at a time would otherwise fight for the cores. A file's tests stay together,
 # because they share what is slow to make.
-test-core: $(INSTALLED) ## Run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=25 tests --ignore=tests/site
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=25
+
+test-core: $(INSTALLED) ## Run the tests of the package
+	$(PYTEST) $(filter-out $(BOOK_TESTS),$(wildcard tests/test_*.py))
+
+test-book: $(INSTALLED) ## Run the tests of the book: its claims, exercises, notebooks and how it is built
+	$(PYTEST) $(BOOK_TESTS)
 
 test-notebooks: $(INSTALLED) ## Run every chapter in smoke mode
 	DCGAN_SMOKE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n $(WORKERS) notebooks
