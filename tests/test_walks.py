@@ -37,10 +37,11 @@ def test_latents_on_one_line_take_the_straight_way(factor):
     assert torch.allclose(spherical(first, factor * first, 0.25), linear(first, factor * first, 0.25), atol=1e-4)
 
 
-def test_halfway_letters_are_recognised_on_the_sphere_as_often_as_drawn_ones_and_mixed_pixels_hardly_ever():
-    """Of the recorded generator. The straight way loses some, by at least its error; the page prints how many."""
+def test_halfway_letters_are_recognised_as_often_as_drawn_ones_on_both_ways_and_mixed_pixels_hardly_ever():
+    """Of the recorded generator. White 2016 recommends the sphere; here nothing can be told apart with 500 pairs."""
     found = {name: share.double() for name, share in recognised_halfway(recorded.load("glyphs32").generator).items()}
-    loss = found["spherical"] - found["linear"]
-    assert loss.mean() > 1.96 * loss.std() / len(loss) ** 0.5
-    assert abs(found["spherical"].mean() - found["drawn"].mean()) < 0.08
+    gain = found["spherical"] - found["linear"]
+    assert abs(gain.mean()) < 1.96 * gain.std() / len(gain) ** 0.5
+    for way in ("linear", "spherical"):
+        assert abs(found[way].mean() - found["drawn"].mean()) < 0.05
     assert found["linear"].mean() > 0.5 and found["pixels"].mean() < 0.15

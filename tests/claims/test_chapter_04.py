@@ -341,7 +341,7 @@ def test_in_the_recorded_run_the_last_maps_of_the_generator_are_together_a_negat
     assert likeness(maps.mean(dim=1, keepdim=True), images).mean() < -0.2
 
 
-def test_in_the_recorded_run_the_first_maps_of_the_discriminator_are_more_like_the_image_than_the_generators_last(
+def test_in_the_recorded_run_more_of_the_discriminators_first_maps_are_like_the_image_than_of_the_generators_last(
     trained,
 ):
     letters = scale(torch.from_numpy(render(64, split="test").images))
@@ -349,8 +349,8 @@ def test_in_the_recorded_run_the_first_maps_of_the_discriminator_are_more_like_t
     drawn = activations(trained.generator, trained.latents, nn.ReLU)[-1]
     with torch.no_grad():
         images = trained.generator(trained.latents)
-    best = [likeness(*of).abs().amax(dim=1).mean() for of in ((seen, letters), (drawn, images))]
-    assert best[0] > best[1] + 0.05
+    alike = [(likeness(*of).abs() > 0.5).float().mean() for of in ((seen, letters), (drawn, images))]
+    assert alike[0] > 2.5 * alike[1] and alike[1] < 0.1
 
 
 def test_the_logit_is_the_sum_of_sixteen_local_votes(trained):
