@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from dcgan_core import ensemble
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Batches, load
+from dcgan_core.data import Batches, load, scale
 from dcgan_core.evaluation import Judge, judge_for
 from dcgan_core.outcomes import best_rate, describe_images, describe_points, outcomes, read
 from dcgan_core.protocol import (
@@ -80,14 +80,20 @@ def image_game(data: str, method: str, rate: float, seed: int, machine: Machine,
 
 
 @cache  # takes seconds, and is the same for every seed and method
-def _images(data: str, root: str) -> Tensor:
+def _images(data: str, root: str, split: str = "train") -> Tensor:
     config = image_config(data, PLAIN, 1e-3, 0, root)
-    return load(config.data, image_size=config.image_size, channels=config.channels, root=root, seed=config.seed).images
+    wanted = {"image_size": config.image_size, "channels": config.channels, "seed": config.seed}
+    return load(config.data, root=root, split=split, **wanted).images
 
 
 @cache
 def _judge(data: str, root: str) -> Judge:
     return judge_for(image_config(data, PLAIN, 1e-3, 0, root))
+
+
+def real_images(data: str, root: str = "data") -> dict[str, Any]:
+    """`describe_images` of held-out real images: what a perfect generator would get, and a measure of the judge."""
+    return describe_images(_judge(data, root), scale(_images(data, root, "test")))
 
 
 def play(game: Game, marks: Iterable[int]) -> Iterator[tuple[int, float, list[dict[str, Any]]]]:
@@ -172,6 +178,8 @@ def compare(
         costs: dict[str, float] = measured[-1] if measured else relative_costs(name, machine, root)
         if not measured:
             note(kind="costs", data=name, costs=costs)
+        if kind(name) == "images" and not any(line["kind"] == "real" and line["data"] == name for line in lines):
+            note(kind="real", data=name, **real_images(name, root))
         for method, rate, seeds in tqdm(list(_plays(name, methods, num_seeds)), desc=name, disable=not progress):
             rate = rate or best_rate(lines, "letters", method)
             at = marks(method, num_played[name], costs)

@@ -1,4 +1,4 @@
-"""Seven methods on four data sets: what is counted, when it is measured, and that a stopped comparison goes on."""
+"""Seven methods on data sets with known modes: what is counted, when it is measured, and that a comparison goes on."""
 
 from __future__ import annotations
 
@@ -200,3 +200,13 @@ def test_unknown_names_are_refused_before_anything_is_written(tmp_path, name, va
     with pytest.raises(InvalidInput, match=f"^{name} has {value!r}, but knows only"):
         compare(tmp_path / "new.jsonl", **{name: [value]})
     assert not (tmp_path / "new.jsonl").exists()
+
+
+def test_what_real_images_would_get_is_noted_once(tmp_path):
+    path = tmp_path / "comparison.jsonl"
+    for _ in range(2):
+        compare(path, data=["letters", "ring"], methods=[], progress=False)
+    (real,) = (line for line in read(path) if line["kind"] == "real")
+    assert real["data"] == "letters" and real["num_samples"] == 10_000
+    assert real["covered"] == 26 and real["overlap"] > 0.9
+    assert real["frechet_distance"] == pytest.approx(0, abs=1e-3), "they are what generated ones are compared with"

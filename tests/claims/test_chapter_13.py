@@ -22,7 +22,7 @@ def found(data: str, method: str, measure: str, budget: str = "updates", rate: f
     return summary
 
 
-DATA = ("ring", "grid", "letters", "stacked digits")
+DATA = ("ring", "grid", "letters", "stacked digits", "stacked MNIST")
 
 
 @pytest.mark.parametrize("data", DATA)
@@ -149,7 +149,7 @@ def test_on_letters_spectral_norm_covers_fewer_letters_and_the_plain_game_nearly
     assert found("letters", PLAIN, "covered").median == 25
 
 
-def test_no_fix_is_ahead_of_the_plain_game_on_all_four_data_sets():
+def test_no_fix_is_ahead_of_the_plain_game_on_all_five_data_sets():
     for budget in ("updates", "time"):
         for fix in FIXES:
             ahead = [
@@ -191,3 +191,52 @@ def test_on_stacked_digits_only_looking_ahead_is_as_uneven_as_a_sampler_of_a_hun
         uneven = [kl > a_hundred for kl in values(LINES, STACKED, method, "kl")]
         assert any(uneven) == (method == "unrolled")
     assert class_divergence([256] * 100 + [0] * 900) == pytest.approx(a_hundred)
+
+
+MNIST = "stacked MNIST"
+
+
+@pytest.mark.parametrize(("data", "least"), [("letters", 0.99), (STACKED, 0.99), (MNIST, 0.89)])
+def test_the_classifiers_are_sure_of_held_out_real_images(data, least):
+    (real,) = (line for line in LINES if line["kind"] == "real" and line["data"] == data)
+    assert least < real["good"] < least + 0.02 and real["reached"] >= 0.99 * real["num_modes"]
+
+
+def test_on_stacked_mnist_all_but_looking_ahead_reach_more_than_800_classes_and_the_penalty_all_but_a_few():
+    assert all(found(MNIST, method, "reached").median > 800 for method in METHODS if method != "unrolled")
+    assert found(MNIST, "unrolled", "reached").high < 700
+    assert found(MNIST, COSTLY, "reached").low > 990
+
+
+def test_on_stacked_mnist_the_penalty_alone_learns_to_draw_and_the_plain_game_with_its_time_does_not():
+    penalty = found(MNIST, COSTLY, "covered")
+    others = {method: found(MNIST, method, "covered") for method in METHODS if method != COSTLY}
+    assert all(penalty.low > 4 * other.high for other in others.values())
+    assert penalty.low > 10 * found(MNIST, PLAIN, "covered", "longer").high
+    assert max(others, key=lambda method: others[method].median) == "spectral norm"
+    assert others["spectral norm"].median < 10
+    on_fonts = sorted(METHODS, key=lambda method: found(STACKED, method, "covered").median)
+    assert on_fonts[1] == "spectral norm", "last but one"
+
+
+def test_on_stacked_mnist_the_penalty_covers_nothing_in_the_plain_games_time():
+    assert found(MNIST, COSTLY, "covered", "time").high == 0
+
+
+def test_does_the_penalty_repay_its_time_has_three_answers():
+    def answer(data, measure):
+        longer, penalty = found(data, PLAIN, measure, "longer"), found(data, COSTLY, measure)
+        return "yes" if penalty.low > longer.high else "no" if longer.low > penalty.high else "open"
+
+    assert [answer("letters", "overlap"), answer(STACKED, "covered"), answer(MNIST, "covered")] == ["no", "open", "yes"]
+
+
+def test_on_stacked_mnist_only_looking_ahead_goes_beyond_a_hundred_classes_unevenness():
+    assert 0.8 < statistics.median(found(MNIST, one, "kl").median for one in METHODS) < 1.2, "about one nat"
+    for method in METHODS:
+        assert (found(MNIST, method, "kl").median > math.log(10)) == (method == "unrolled")
+
+
+def test_on_stacked_mnist_looking_ahead_lowers_the_count_of_the_plain_game():
+    assert found(MNIST, "unrolled", "reached").high < found(MNIST, PLAIN, "reached").low
+    assert found(MNIST, PLAIN, "reached").median > 800
