@@ -1,8 +1,9 @@
-"""Draws the book's logo, icon and cover from letters that its own generator made: `python book/make_cover.py`.
+"""Draws the book's logo, icon, cover and letters, all made by its own generator: `python book/make_cover.py`.
 
 The recorded generator knows no letters by name. The script draws latents, lets the book's letter classifier read what
 the generator makes of them, and keeps those that it reads, with high probability, as the letters that are needed. The
-logo takes the boldest, the cover the first of each. Around the title stand samples that nobody chose.
+logo takes the boldest, the cover the first of each. Around the title, and on the grid of letters, stand samples that
+nobody chose.
 
 Which draws were kept, and how surely they were read, is written to cover.json. The same seed gives the same pictures.
 """
@@ -29,6 +30,7 @@ RUN, SEED, NUM_DRAWS = "glyphs32", 0, 4_000
 READ_AT = 0.999  # a letter counts as read when the classifier gives it at least this probability
 WORDMARK, ICON = "DCGAN", "G"
 TITLE = {2: "DEEP", 3: "CONVOLUTIONAL", 5: "GANS IN", 6: "PRACTICE"}  # row of the cover to its words
+GRID_SIDE = 10  # letters.png shows the first hundred draws
 COLUMNS, ROWS, MAGNIFY = 20, 10, 2  # 1280 x 640 pixels, as sites preview a page
 NAVY, BACKDROP, WHITE = "#1f3a5f", "#46679a", "#ffffff"
 GAP = 5  # pixels of the generator between two letters of the logo
@@ -114,18 +116,25 @@ def cover(images: np.ndarray, places: dict[tuple[int, int], tuple[str, int]]) ->
     return small.resize((small.width * MAGNIFY, small.height * MAGNIFY), Image.Resampling.NEAREST)
 
 
+def grid(images: np.ndarray) -> Image.Image:
+    """The first draws, white on black, as they came."""
+    rows = images[: GRID_SIDE**2].reshape(GRID_SIDE, GRID_SIDE, *images.shape[1:])
+    return Image.fromarray(np.concatenate(np.concatenate(rows, axis=1), axis=1))
+
+
 def _rgb(colour: str) -> np.ndarray:
     return np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)], dtype=float)
 
 
 def make(folder: Path = FOLDER) -> None:
-    """Writes logo.svg, icon.svg, cover.png and cover.json."""
+    """Writes logo.svg, icon.svg, cover.png, cover.json and letters.png."""
     images, probabilities = draw()
     chosen = {letter: boldest(letter, images, probabilities) for letter in dict.fromkeys(WORDMARK + ICON)}
     (folder / "logo.svg").write_text(drawing([images[chosen[letter]] for letter in WORDMARK], WORDMARK))
     (folder / "icon.svg").write_text(drawing([images[chosen[ICON]]], f"The letter {ICON}"))
     places = layout(probabilities)
     cover(images, places).save(folder / "cover.png", optimize=True)
+    grid(images).save(folder / "letters.png", optimize=True)
 
     def entry(letter: str, number: int) -> dict[str, object]:
         return {

@@ -54,6 +54,17 @@ def test_the_script_makes_the_same_cover_again(again):
     assert np.abs(np.asarray(new, dtype=float) - np.asarray(old, dtype=float)).mean() < 1
 
 
+def test_the_hundred_letters_are_the_first_draws_in_their_order(again):
+    new, old = (np.asarray(Image.open(folder / "letters.png"), dtype=float) for folder in (again, STATIC))
+    assert new.shape == old.shape == (320, 320)
+    assert np.abs(new - old).mean() < 1
+    images, _ = make_cover.draw()
+    for number in (0, 1, 10, 99):
+        row, column = divmod(number, 10)
+        tile = new[32 * row : 32 * (row + 1), 32 * column : 32 * (column + 1)]
+        assert np.array_equal(tile, images[number])
+
+
 def test_every_letter_was_read_as_surely_as_the_record_demands_and_no_draw_stands_twice_on_the_cover():
     letters = RECORD["logo"] + RECORD["cover"]
     assert all(one["read_with"] >= RECORD["read_at"] >= 0.99 for one in letters)
