@@ -11,7 +11,7 @@ from dcgan_core.config import Config
 from dcgan_core.outcomes import read
 from dcgan_core.runtime import choose_machine
 from dcgan_core.teaching import settings
-from dcgan_core.teaching.settings import AS_IT_IS, SETTINGS, seeds_of
+from dcgan_core.teaching.settings import AS_IT_IS, SETTINGS, recorded_settings, seeds_of
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -19,6 +19,15 @@ def test_a_setting_changes_what_it_names_and_nothing_else(setting):
     default = dataclasses.asdict(dataclasses.replace(Config(), evaluate_every_images=0, seed=5))
     changed = {name: value for name, value in settings.config(setting, 5).to_dict().items() if value != default[name]}
     assert changed == SETTINGS[setting]
+
+
+def test_the_record_holds_every_setting_with_three_seeds_of_as_many_samples_as_evaluate_draws():
+    lines = recorded_settings()
+    for setting in SETTINGS:
+        for weights in ("averaged", "raw"):
+            assert seeds_of(lines, setting, "num_samples", weights) == [2_000] * 3
+    (costs,) = (line["costs"] for line in lines if line["kind"] == "costs")
+    assert costs.keys() == SETTINGS.keys() and costs[AS_IT_IS] == 1
 
 
 def test_an_outcome_describes_the_averaged_and_the_raw_generator(tiny_config):

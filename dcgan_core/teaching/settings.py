@@ -152,7 +152,10 @@ def show_settings(lines: Sequence[dict[str, Any]]) -> Figure:
     panels[0].invert_yaxis()
     panels[0].set_xlabel("recognised")
     panels[0].xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    panels[1].set_xlabel("Fréchet distance")
+    panels[1].set_xlabel("Fréchet distance (log)")
+    panels[1].set_xscale("log")
+    panels[1].set_xticks([20, 50, 100, 200], ["20", "50", "100", "200"])
+    panels[1].minorticks_off()
     labels = {"averaged": "averaged weights", "raw": "raw weights"}
     figure.legend(handles.values(), [labels[name] for name in handles], loc="outside lower center", ncols=2)
     return figure

@@ -6,6 +6,7 @@ import copy
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from dcgan_core.data import Batches, load, scale
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
 from dcgan_core.runtime import choose_machine
 from dcgan_core.steps import update_discriminator
+from dcgan_core.teaching.settings import AS_IT_IS, recorded_settings, seeds_of
 from dcgan_core.train import advance, draw_latents, read_metrics, sample, start, train
 
 SEEDS = range(5)
@@ -198,3 +200,63 @@ def test_in_the_recorded_run_on_clothes_the_distance_halves_after_the_lowest_los
     assert distances[-1] / then < 0.55
     assert any(later > 1.2 * earlier for earlier, later in zip(distances, distances[3:], strict=False)), "rises again"
     assert images[distances.index(min(distances))] < total
+
+
+STUDY = recorded_settings()
+
+
+def shares_and_distances(setting: str, weights: str = "averaged") -> tuple[list[float], list[float]]:
+    return tuple(seeds_of(STUDY, setting, measure, weights) for measure in ("recognised", "frechet_distance"))
+
+
+def is_ahead(setting: str, other: str) -> bool:
+    """Every seed of the one is ahead of every seed of the other, in both measures."""
+    (share, distance), (other_share, other_distance) = map(shares_and_distances, (setting, other))
+    return min(share) > max(other_share) and max(distance) < min(other_distance)
+
+
+def test_at_the_papers_rate_every_seed_is_behind_the_default_after_equally_many_images():
+    assert is_ahead(AS_IT_IS, "both rates 0.0002")
+
+
+def test_at_twice_the_default_rate_one_run_of_three_fails_and_the_average_saves_the_others():
+    assert sum(distance > 100 for distance in shares_and_distances("both rates 0.004")[1]) == 1
+    averaged, raw = (shares_and_distances("both rates 0.004", weights)[1] for weights in ("averaged", "raw"))
+    assert all(1.5 * mean < last for mean, last in zip(sorted(averaged)[:2], sorted(raw)[:2], strict=True))
+
+
+def test_with_batches_of_32_every_seed_is_ahead_of_128_at_equally_many_images():
+    assert is_ahead("batch 32", "batch 128")
+
+
+def test_the_learning_rate_moves_the_result_more_than_the_batch_size():
+    def spread(*settings: str) -> float:
+        medians = [median(shares_and_distances(setting)[0]) for setting in (AS_IT_IS, *settings)]
+        return max(medians) - min(medians)
+
+    rates, batches = (f"both rates {rate}" for rate in ("0.0002", "0.001", "0.004")), ("batch 32", "batch 128")
+    others = (["float32"], ["widths 36 and 36"], ["minibatch std"])
+    assert spread(*rates) > spread(*batches) > max(spread(*one) for one in others)
+
+
+def test_spectral_norm_in_place_of_batch_norm_is_behind_with_every_seed():
+    assert is_ahead(AS_IT_IS, "spectral norm")
+
+
+@pytest.mark.parametrize("setting", ["float32", "widths 36 and 36", "minibatch std"])
+def test_some_settings_cannot_be_told_from_the_default(setting):
+    assert not is_ahead(setting, AS_IT_IS) and not is_ahead(AS_IT_IS, setting)
+    for own, default in zip(shares_and_distances(setting), shares_and_distances(AS_IT_IS), strict=True):
+        assert min(default) <= median(own) <= max(default)
+
+
+def test_averaged_weights_are_nearer_to_real_letters_in_nearly_every_run():
+    played = [line for line in STUDY if line["kind"] == "outcome"]
+    nearer = sum(line["averaged"]["frechet_distance"] < line["raw"]["frechet_distance"] for line in played)
+    assert nearer >= 0.8 * len(played)
+    averaged, raw = (shares_and_distances(AS_IT_IS, weights)[1] for weights in ("averaged", "raw"))
+    assert all(mean < last for mean, last in zip(averaged, raw, strict=True))
+
+
+def test_all_letters_are_covered_in_every_run_of_the_study():
+    assert all(line["averaged"]["classes_covered"] == 26 for line in STUDY if line["kind"] == "outcome")
