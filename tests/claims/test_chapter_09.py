@@ -22,7 +22,7 @@ from dcgan_core.features import measure, shipped_classifier
 from dcgan_core.glyphs import Glyphs, render
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
 from dcgan_core.metrics import Moments, frechet_distance, kernel_distance, moments, squared_discrepancy
-from dcgan_core.neighbours import nearest_neighbours, one_nn_accuracy, precision_recall
+from dcgan_core.neighbours import distances_to_others, nearest_neighbours, one_nn_accuracy, precision_recall
 from dcgan_core.steps import update_discriminator, update_generator
 from dcgan_core.train import NUM_JUDGED, OTHER_LATENTS, draw_latents, sample
 
@@ -101,6 +101,13 @@ def ghosts() -> Tensor:
     little = 1e-9 * torch.eye(64)
     white = torch.linalg.solve_triangular(torch.linalg.cholesky(own.covariance), (points - own.mean).T, upper=False)
     return (torch.linalg.cholesky(target.covariance + little) @ white).T + target.mean
+
+
+def test_a_letter_that_is_moved_by_two_pixels_is_further_from_itself_than_from_some_other_letter():
+    some = fresh()[:200]
+    moved = (some.roll(2, dims=3) - some).flatten(1).norm(dim=1)
+    nearest = nearest_neighbours(some.flatten(1), training()[:5000].flatten(1)).distances[:, 0]
+    assert (moved > nearest).double().mean() > 0.9
 
 
 def test_points_of_any_shape_with_the_same_moments_have_distance_zero():
@@ -186,6 +193,31 @@ def test_parts_are_noisier_than_the_uncut_set():
     assert median([kid.error for _, kid in found]) > 1.5 * uncut
 
 
+def test_uncut_the_generator_stands_out_from_real_letters():
+    reference = judge().reference_features[:NUM]
+    real, fakes = (
+        [squared_discrepancy(draw, reference) for draw in draws(features, NUM)]
+        for features in (fresh_features(), fake_features())
+    )
+    assert median(fakes) > max(real)
+
+
+def test_parts_that_overlap_make_the_error_look_smaller_than_it_is():
+    def found(overlap: bool, seed: int) -> tuple[float, float]:
+        random = rng(seed)
+        real, fakes = torch.randn(400, 8, generator=random), torch.randn(400, 8, generator=random) + 0.5
+        if not overlap:
+            return kernel_distance(real, fakes)
+        chosen = [[torch.randperm(400, generator=random)[:40] for _ in range(2)] for _ in range(50)]
+        values = [squared_discrepancy(real[one], fakes[other]) for one, other in chosen]
+        return mean(values), stdev(values) / math.sqrt(len(values))
+
+    for overlap in (False, True):
+        values, errors = zip(*[found(overlap, seed) for seed in range(60)], strict=True)
+        ratio = math.sqrt(mean(error**2 for error in errors)) / stdev(values)
+        assert ratio < 0.75 if overlap else 0.75 < ratio < 1.35
+
+
 def test_equal_third_moments_fool_the_kernel_distance():
     """A coin and a normal distribution agree in the first three moments, which is all that the cubic kernel sees."""
     values = []
@@ -197,38 +229,48 @@ def test_equal_third_moments_fool_the_kernel_distance():
 
 @cache
 def reports() -> dict[str, dict[str, float]]:
-    drawn = render(4 * POOL, seed=SEED + 4)
+    drawn = render(2 * POOL, seed=SEED + 4)
     images = images_of(drawn)
     candidates = {
         "real": fresh()[:NUM],
         "glyphs32": fake()[:NUM],
         "24 letters": images[drawn.letter < 24][:NUM],
         "noisy": noisy(fresh()[:NUM], 0.3),
+        "one typeface": images[drawn.font < 4][:NUM],
         "3 letters": images[drawn.letter < 3][:NUM],
-        "one font": images[drawn.font == 0][:NUM],
         "8 copies": images[:8].repeat(NUM // 8, 1, 1, 1),
         "pairs": torch.maximum(images[:NUM], images[NUM : 2 * NUM]),
     }
     return {name: judge().full_report(images) for name, images in candidates.items()}
 
 
-def test_three_faults_have_about_the_same_distance_and_very_different_precisions():
-    three = [reports()[name] for name in ("24 letters", "noisy", "glyphs32")]
-    distances = [report["frechet_distance"] for report in three]
-    assert max(distances) < 1.4 * min(distances)
-    precisions = [report["precision"] for report in three]
-    assert precisions[0] > precisions[1] + 0.2 > precisions[2] + 0.3
+def test_four_faults_have_about_the_same_distance_and_differ_in_precision_and_recall():
+    four = [reports()[name] for name in ("24 letters", "one typeface", "noisy", "glyphs32")]
+    distances = [report["frechet_distance"] for report in four]
+    assert max(distances) < 1.5 * min(distances)
+    whole, typeface, noise, ours = [(report["precision"], report["recall"]) for report in four]
+    assert min(whole[0], typeface[0]) > noise[0] + 0.2 > ours[0] + 0.3
+    assert min(whole[1], noise[1], ours[1]) > typeface[1] + 0.2
 
 
-def test_precision_is_fooled_by_three_letters_and_by_one_font():
-    for name in ("3 letters", "one font"):
+def test_precision_is_fooled_by_three_letters_and_by_one_typeface():
+    for name in ("3 letters", "one typeface"):
         assert abs(reports()[name]["precision"] - reports()["real"]["precision"]) < 0.05
-        assert reports()[name]["recall"] < 0.3
+        assert reports()[name]["recall"] < 0.5
 
 
 def test_recall_is_fooled_by_pairs_and_is_zero_for_repeated_images():
     assert reports()["pairs"]["recall"] > 0.5 and reports()["pairs"]["recognised"] < 0.15
     assert reports()["8 copies"]["recall"] == 0 and reports()["8 copies"]["precision"] > 0.4
+
+
+def test_a_few_pairs_with_large_balls_cover_a_good_part_of_the_real_letters():
+    pairs = torch.maximum(*images_of(render(2 * NUM, seed=SEED + 8)).chunk(2))
+    found, real = features_of(pairs).double(), fresh_features()[:NUM].double()
+    radii = distances_to_others(found, k=3)
+    large = radii > 2 * distances_to_others(real, k=3).median()
+    assert large.double().mean() < 0.03
+    assert (torch.cdist(real, found[large]) <= radii[large]).any(dim=1).double().mean() > 0.25
 
 
 def test_the_ceiling_of_precision_and_recall_is_not_one():
@@ -337,9 +379,12 @@ def test_a_recorded_evaluation_is_that_of_the_runs_own_latents():
     assert distance(features_of(sample(RUN.generator, latents))) == pytest.approx(last, rel=0.02)
 
 
-def test_the_luck_of_the_latents_exceeds_half_a_unit():
-    luck = [distance(part) for part in fake_features().split(NUM)]
-    assert stdev(luck) > 0.4 and min(luck) < median(luck) - 0.2
+def test_other_latents_scatter_more_than_the_last_evaluations_of_the_run_which_share_theirs():
+    more = features_of(sample(RUN.generator, draw_latents(POOL, 100, seed=SEED + 1)))
+    luck = [distance(part) for part in torch.cat([fake_features(), more]).split(NUM)]
+    evaluations = [line["frechet_distance"] for line in RUN.metrics if "frechet_distance" in line]
+    assert stdev(luck) > stdev(evaluations[-8:])
+    assert min(luck) < median(luck) - 0.5
 
 
 @cache
