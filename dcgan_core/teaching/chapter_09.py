@@ -56,12 +56,14 @@ def show_balls(real: Tensor, fake: Tensor, *, k: int = 3) -> Figure:
     titles = ("precision: fakes inside", "recall: real ones inside")
     for axes, title, centres, colour in zip(panels, titles, (real, fake), (REAL, FAKE), strict=True):
         for (x, y), radius in zip(centres.tolist(), distances_to_others(centres, k=k).tolist(), strict=True):
-            axes.add_patch(Circle((x, y), radius, color=colour, alpha=0.13, linewidth=0))
+            axes.add_patch(Circle((x, y), radius, color=colour, alpha=0.16, linewidth=0))
         axes.plot(real[:, 0], real[:, 1], "o", color=REAL, markersize=4, label="real")
         axes.plot(fake[:, 0], fake[:, 1], "^", color=FAKE, markersize=4, label="fake")
         axes.set_title(title)
         axes.set_aspect("equal")
+        axes.set_xlabel("feature 1")
         axes.grid(False)
+    panels[0].set_ylabel("feature 2")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
