@@ -17,7 +17,7 @@ from dcgan_core.recorded import Recorded
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import FAKE, NEUTRAL, REAL
 
-NAMES_ON_THE_LEFT = {"real", "24 letters", "one typeface", "3 letters", "8 copies"}
+NAMES_ON_THE_LEFT = {"real", "24 letters", "6 fonts", "3 letters", "8 copies"}
 
 
 def show_clouds(clouds: Mapping[str, Tensor]) -> Figure:

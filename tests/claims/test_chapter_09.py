@@ -236,7 +236,7 @@ def reports() -> dict[str, dict[str, float]]:
         "glyphs32": fake()[:NUM],
         "24 letters": images[drawn.letter < 24][:NUM],
         "noisy": noisy(fresh()[:NUM], 0.3),
-        "one typeface": images[drawn.font < 4][:NUM],
+        "6 fonts": images[drawn.font < 6][:NUM],
         "3 letters": images[drawn.letter < 3][:NUM],
         "8 copies": images[:8].repeat(NUM // 8, 1, 1, 1),
         "pairs": torch.maximum(images[:NUM], images[NUM : 2 * NUM]),
@@ -245,16 +245,16 @@ def reports() -> dict[str, dict[str, float]]:
 
 
 def test_four_faults_have_about_the_same_distance_and_differ_in_precision_and_recall():
-    four = [reports()[name] for name in ("24 letters", "one typeface", "noisy", "glyphs32")]
+    four = [reports()[name] for name in ("24 letters", "6 fonts", "noisy", "glyphs32")]
     distances = [report["frechet_distance"] for report in four]
-    assert max(distances) < 1.5 * min(distances)
-    whole, typeface, noise, ours = [(report["precision"], report["recall"]) for report in four]
-    assert min(whole[0], typeface[0]) > noise[0] + 0.2 > ours[0] + 0.3
-    assert min(whole[1], noise[1], ours[1]) > typeface[1] + 0.2
+    assert max(distances) < 1.6 * min(distances)
+    whole, fonts, noise, ours = [(report["precision"], report["recall"]) for report in four]
+    assert min(whole[0], fonts[0]) > noise[0] + 0.2 > ours[0] + 0.3
+    assert min(whole[1], noise[1], ours[1]) > fonts[1] + 0.2
 
 
-def test_precision_is_fooled_by_three_letters_and_by_one_typeface():
-    for name in ("3 letters", "one typeface"):
+def test_precision_is_fooled_by_three_letters_and_by_six_fonts():
+    for name in ("3 letters", "6 fonts"):
         assert abs(reports()[name]["precision"] - reports()["real"]["precision"]) < 0.05
         assert reports()[name]["recall"] < 0.5
 
