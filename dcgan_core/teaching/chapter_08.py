@@ -359,7 +359,7 @@ def check_gradient_norm(norm: Callable[[nn.Module], float]) -> str:
     first[0].grad, first[1].grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
     second[0].grad, second[1].grad = torch.tensor([[12.0]]), None
     found = float(norm(network))
-    weights = math.sqrt(sum(float(weight.square().sum()) for weight in network.parameters()))
+    weights = math.sqrt(sum(float(weight.detach().square().sum()) for weight in network.parameters()))
     require(abs(found - weights) > 1e-4, "You measure the weights and not their gradients: use weight.grad.")
     require(
         abs(found - 19) > 1e-4,

@@ -18,7 +18,7 @@ WRONG = {
             "def my_gradient_norm(network):\n"
             "    if all(w.grad is None for w in network.parameters()):\n"
             "        return 0.0\n"
-            "    return sum(float(w.square().sum()) for w in network.parameters()) ** 0.5",
+            "    return sum(float(w.detach().square().sum()) for w in network.parameters()) ** 0.5",
             "the weights and not their gradients",
         ),
         (
