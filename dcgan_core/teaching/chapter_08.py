@@ -57,6 +57,13 @@ class Case:
     stuck_in_eval: bool = False  # the generator, since before the first update
     detached: bool = False  # fakes cut off in the generator's turn, too
 
+    def in_words(self) -> str:
+        """What is changed, in one line."""
+        mistakes = [name.replace("_", " ") for name in ("naive", "half_range", "stuck_in_eval", "detached")]
+        made = (self.naive, self.half_range, self.stuck_in_eval, self.detached)
+        changed = [f"{name} = {value}" for name, value in self.changes.items()]
+        return ", ".join(changed + [name for name, is_made in zip(mistakes, made, strict=True) if is_made]) or "nothing"
+
 
 GALLERY = {
     "healthy": Case(),
@@ -296,9 +303,9 @@ def recorded_diagnoses() -> tuple[dict[str, dict[str, list[dict[str, Any]]]], di
 SHORT = {  # for the columns of a table
     "healthy": "none",
     "discriminator too strong": "strong",
-    "collapsed": "collaps",
+    "collapsed": "coll.",
     "circling": "circles",
-    "overflow": "overfl",
+    "overflow": "overf.",
     "wrong range": "range",
     "wrong mode": "mode",
     "dead generator": "dead",
@@ -307,10 +314,10 @@ SHORT = {  # for the columns of a table
 
 def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """A table in plain text: what the games were in rows, what the tree said in columns, numbers of seeds."""
-    lines = [f"{'':14}" + "".join(f"{short:>8}" for short in SHORT.values())]
+    lines = [f"{'':24}" + "".join(f"{short:>7}" for short in SHORT.values())]
     for name, played in results.items():
         said = Counter(one["diagnosis"] for one in played)
-        lines.append(f"{name[-14:]:14}" + "".join(f"{said[other] or '.':>8}" for other in SHORT))
+        lines.append(f"{name:24}" + "".join(f"{said[other] or '.':>7}" for other in SHORT))
     return "\n".join(lines)
 
 
@@ -336,7 +343,7 @@ def show_run(run: Run) -> Figure:
             **{"columnspacing": 0.8, "handlelength": 1.5, "handletextpad": 0.4},
         )
         axes.set_ylabel(titles[key], fontsize=9.5)
-    panels["a"].axhline(2 * math.log(2), color="black", linewidth=0.8)
+    panels["a"].axhline(2 * math.log(2), color="black", linewidth=0.8, zorder=1)
     panels["a"].set_ylim(0, None)
     panels["b"].set_ylim(-0.03, 1.03)
     panels["c"].set_yscale("symlog", linthresh=1e-2)
