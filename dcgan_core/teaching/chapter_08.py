@@ -77,7 +77,7 @@ GALLERY = {
     "wrong mode": Case(stuck_in_eval=True),
     "dead generator": Case(detached=True),
 }
-OTHERS = {  # of the same illness in another setting, on which no threshold was chosen
+OTHERS = {  # the same illnesses in settings that the thresholds were not chosen for
     "healthy": Case({"generator_learning_rate": 2e-3, "discriminator_learning_rate": 2e-3}),
     "discriminator too strong": Case({"generator_learning_rate": 2e-4, "discriminator_steps": 3}),
     "collapsed": Case({"generator_learning_rate": 3e-1}),
