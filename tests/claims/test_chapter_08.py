@@ -20,13 +20,16 @@ from dcgan_core.teaching.chapter_08 import (
     GALLERY,
     NAIVE,
     OTHERS,
+    Case,
     Run,
     confusion,
     diagnose,
     first_named,
     gradient_norm,
+    judge_16,
     letters_16,
     look,
+    outcome,
     play,
     recorded_diagnoses,
     signs,
@@ -174,6 +177,14 @@ def test_logarithm_of_sigmoid_overflows_at_once_and_softplus_does_not(letters, t
         assert diagnose(log) == "overflow" and log["updates"][-1] < 10
 
 
+def test_with_a_rate_of_one_half_no_loss_overflows_and_nothing_is_learnt(letters):
+    judge = judge_16()
+    for seed in NEW_SEEDS:
+        run = play(Case({"discriminator_learning_rate": 0.5}), letters, seed=seed, num_updates=150)
+        assert diagnose(run.log) != "overflow" and max(run.log["loss D"]) > 2 * EQUILIBRIUM
+        assert outcome(run, judge, "healthy")["recognised"] < 0.02
+
+
 def test_data_in_the_wrong_range_trains_and_only_the_smallest_pixel_tells(played):
     for seed in NEW_SEEDS:
         run = played("wrong range", seed)
@@ -257,8 +268,10 @@ def test_mistakes_of_code_are_named_at_the_first_look_and_healthy_games_only_aft
 def test_a_healthy_game_is_called_ill_in_its_first_updates(played):
     for seed in NEW_SEEDS:
         log = played("healthy", seed).log
-        assert diagnose(until(log, 30)) != "healthy"
-        assert 40 < first_named(log, "healthy") < 250
+        said = [diagnose(until(log, int(at))) for at in log["updates"]]
+        assert said[0] == "wrong mode", "running statistics lag behind"
+        assert "healthy" not in said[:5] and set(said) <= {"wrong mode", "collapsed", "circling", "healthy"}
+        assert 50 < first_named(log, "healthy") < 250
 
 
 def test_circling_games_have_the_loss_of_the_equilibrium_and_a_fraction_of_the_letters():
