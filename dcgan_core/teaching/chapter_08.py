@@ -1,0 +1,436 @@
+"""Chapter 08, is it working?: games that are ill on purpose, the log of a run, the tree that names an illness.
+
+`python -m dcgan_core.teaching.chapter_08` plays every game with several seeds, asks the tree, and writes the record
+that ships with the package.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from dcgan_core.config import Config
+from dcgan_core.data import Batches, Dataset, load
+from dcgan_core.evaluation import Judge, judge_for
+from dcgan_core.losses import GAMES, Game, discriminator_loss
+from dcgan_core.protocol import IMAGES
+from dcgan_core.runtime import Machine, choose_machine, provenance
+from dcgan_core.state import State, advance, draw_latents, sample, start
+from dcgan_core.steps import frozen, update_discriminator
+from dcgan_core.teaching.exercises import check, require
+from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL, image_grid, magnified
+
+RECORD = Path(__file__).with_suffix(".json")
+SEEDS = range(8)
+NUM_UPDATES = 250
+EVERY = 10  # updates between two looks
+NUM_WATCHED = 64
+NUM_JUDGED = 500
+BASE = replace(IMAGES, generator_learning_rate=5e-3, discriminator_learning_rate=5e-3, total_images=10**6)
+
+Log = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to play: what is changed in the config, and the mistakes that no config allows."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    naive: bool = False  # losses as the paper prints them, log of sigmoid
+    half_range: bool = False  # real images in 0..1
+    stuck_in_eval: bool = False  # the generator, since before the first update
+    detached: bool = False  # fakes cut off in the generator's turn, too
+
+    def in_words(self) -> str:
+        """What is changed, in one line."""
+        mistakes = [name.replace("_", " ") for name in ("naive", "half_range", "stuck_in_eval", "detached")]
+        made = (self.naive, self.half_range, self.stuck_in_eval, self.detached)
+        changed = [f"{name} = {value}" for name, value in self.changes.items()]
+        return ", ".join(changed + [name for name, is_made in zip(mistakes, made, strict=True) if is_made]) or "nothing"
+
+
+GALLERY = {
+    "healthy": Case(),
+    "discriminator too strong": Case({"generator_learning_rate": 1e-4}),
+    "collapsed": Case({"generator_learning_rate": 1e-1, "beta1": 0.9}),
+    "circling": Case(
+        {"generator_learning_rate": 2e-2, "discriminator_learning_rate": 3e-4, "discriminator_norm": "none"}
+    ),
+    "overflow": Case({"discriminator_learning_rate": 0.5}, naive=True),
+    "wrong range": Case(half_range=True),
+    "wrong mode": Case(stuck_in_eval=True),
+    "dead generator": Case(detached=True),
+}
+OTHERS = {  # the same illnesses in settings that the thresholds were not chosen for
+    "healthy": Case({"generator_learning_rate": 2e-3, "discriminator_learning_rate": 2e-3}),
+    "discriminator too strong": Case({"generator_learning_rate": 2e-4, "discriminator_steps": 3}),
+    "collapsed": Case({"generator_learning_rate": 3e-1}),
+    "circling": Case(
+        {"generator_learning_rate": 1e-2, "discriminator_learning_rate": 1e-3, "discriminator_norm": "none"}
+    ),
+    "wrong mode": Case({"generator_learning_rate": 2e-3, "discriminator_learning_rate": 2e-3}, stuck_in_eval=True),
+}
+NAIVE = Game(
+    lambda real, fake: -real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean(),
+    lambda fake: -fake.sigmoid().log().mean(),
+)
+
+
+@dataclass
+class Run:
+    """A game that was played: its log, and where it ended."""
+
+    log: Log
+    state: State
+    samples: Tensor  # (NUM_WATCHED, 1, 16, 16), drawn in eval mode
+
+
+def gradient_norm(network: nn.Module) -> float:
+    """The length of all gradients of the network taken as one vector; 0 where there are none."""
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
+
+
+@torch.no_grad()
+def look(state: State, real: Tensor, watched: Tensor, before: Tensor | None) -> tuple[dict[str, float], Tensor]:
+    """One line of the log, and the watched images (W, C, S, S); neither network is changed.
+
+    `real` is a batch, `watched` are latents (W, L) that stay the same all along, and `before` are the images of the
+    look before.
+    """
+    generator, discriminator = state.generator, state.discriminator
+    was_training = generator.training
+    with frozen(generator), frozen(discriminator):
+        fake = generator(watched)
+        logits = discriminator(real), discriminator(fake)
+        other = generator.train(not was_training)(watched)
+    generator.train(was_training)
+    spread = fake.std(dim=0).mean()
+    line = {
+        "D(x)": logits[0].sigmoid().mean(),
+        "D(G(z))": logits[1].sigmoid().mean(),
+        "right on real": (logits[0] > 0).float().mean(),
+        "right on fake": (logits[1] < 0).float().mean(),
+        "diversity": spread / real.std(dim=0).mean(),
+        "motion": torch.tensor(math.nan) if before is None else (fake - before).abs().mean() / spread.clamp(min=1e-6),
+        "gap": (fake - other).abs().mean(),
+        "darkest": real.min(),
+    }
+    found = {name: float(value) for name, value in line.items()}
+    found |= {"gradient D": gradient_norm(discriminator), "gradient G": gradient_norm(generator)}
+    return found, fake
+
+
+def play(case: Case, data: Dataset, *, seed: int, num_updates: int = NUM_UPDATES) -> Run:
+    """Plays one game on the CPU, looking at it every `EVERY` updates; ends where a loss is not finite."""
+    config = replace(BASE, seed=seed, **case.changes)
+    machine = choose_machine("cpu", "float32")
+    state = start(config, machine)
+    state.generator.train(not case.stuck_in_eval)
+    batches = Batches(data.images, batch_size=config.images_per_step, seed=seed)
+    watched = draw_latents(NUM_WATCHED, config.latent_size, seed=seed + 1)
+    log: Log = {}
+    before: Tensor | None = None
+    with patch.dict(GAMES, {config.loss: NAIVE}) if case.naive else nullcontext():
+        for step in range(num_updates):
+            real = batches(step)
+            real = (real + 1) / 2 if case.half_range else real
+            losses = [float(loss) for loss in _turns(case, state, real, machine)]
+            finite = all(map(math.isfinite, losses))
+            if state.step % EVERY == 0 or not finite:
+                line, before = look(state, real[: config.batch_size], watched, before)
+                line |= {"updates": state.step, "loss D": losses[0], "loss G": losses[1]}
+                for name, value in line.items():
+                    log.setdefault(name, []).append(value)
+            if not finite:
+                break
+    return Run(log, state, sample(state.generator, watched))
+
+
+def _turns(case: Case, state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
+    """One iteration, with the mistake of fakes that are detached for both players where the case asks for it."""
+    if not case.detached:
+        return advance(state, real, machine)
+    fake = state.generator(torch.randn(len(real), state.config.latent_size, generator=state.latent_rng))
+    first = update_discriminator(state.discriminator, state.discriminator_optimizer, discriminator_loss, real, fake)
+    second = softplus(-state.discriminator(fake.detach())).mean()
+    state.generator_optimizer.zero_grad(set_to_none=True)
+    second.backward()
+    state.generator_optimizer.step()
+    state.step += 1
+    return first, second.detach()
+
+
+def signs(log: Log) -> dict[str, float]:
+    """Each curve as one number: its median over the last third of the looks; nan where it is never a number."""
+    last = max(1, math.ceil(len(log["updates"]) / 3))
+    found = {}
+    for name, values in log.items():
+        numbers = [value for value in values[-last:] if math.isfinite(value)]
+        found[name] = median(numbers) if numbers else math.nan
+    return found
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to the curves; if the answer is yes, the illness has its name."""
+
+    illness: str
+    asked: str
+    answer: Callable[[Log, dict[str, float]], bool]
+
+
+DARKEST, GAP, RIGHT, STEEP, DIVERSITY, MOTION = -0.5, 0.08, 0.95, 20.0, 0.5, 0.9
+TREE = (
+    Question(
+        "overflow",
+        "Is any loss not finite?",
+        lambda log, now: not all(map(math.isfinite, log["loss D"] + log["loss G"])),
+    ),
+    Question("wrong range", f"Is the darkest real pixel above {DARKEST:g}?", lambda log, now: now["darkest"] > DARKEST),
+    Question(
+        "dead generator",
+        "Is the generator's gradient zero at every look?",
+        lambda log, now: max(log["gradient G"]) == 0,
+    ),
+    Question("wrong mode", f"Do train and eval mode differ by more than {GAP:g}?", lambda log, now: now["gap"] > GAP),
+    Question(
+        "discriminator too strong",
+        f"Is it right on more than {RIGHT:.0%} of both, and the generator's gradient above {STEEP:g}?",
+        lambda log, now: min(now["right on real"], now["right on fake"]) > RIGHT and now["gradient G"] > STEEP,
+    ),
+    Question(
+        "collapsed",
+        f"Do samples vary less than {DIVERSITY:.0%} as much as real images?",
+        lambda log, now: now["diversity"] < DIVERSITY,
+    ),
+    Question(
+        "circling",
+        f"Does an image change, from look to look, by more than {MOTION:g} times what samples differ by?",
+        lambda log, now: now["motion"] > MOTION,
+    ),
+)
+
+
+def diagnose(log: Log) -> str:
+    """The illness of the first question that is answered with yes; "healthy" if none is."""
+    now = signs(log)
+    return next((question.illness for question in TREE if question.answer(log, now)), "healthy")
+
+
+def until(log: Log, updates: int) -> Log:
+    """The log as it was after so many updates."""
+    kept = sum(at <= updates for at in log["updates"])
+    return {name: values[: max(1, kept)] for name, values in log.items()}
+
+
+def first_named(log: Log, illness: str) -> float:
+    """The update from which on the tree says this illness at every look; infinite if it does not at the end."""
+    found = math.inf
+    for at in reversed(log["updates"]):
+        if diagnose(until(log, int(at))) != illness:
+            break
+        found = at
+    return found
+
+
+def letters_16() -> Dataset:
+    """The letters of the book at 16 pixels."""
+    return load("glyphs", image_size=BASE.image_size)
+
+
+def judge_16() -> Judge:
+    """Who counts the letters that the samples cover."""
+    return judge_for(Config(image_size=BASE.image_size))
+
+
+def outcome(run: Run, judge: Judge, illness: str) -> dict[str, Any]:
+    """What is written down of a run: its diagnosis, since when, its signs, and what the judge says to its samples."""
+    images = sample(run.state.generator, draw_latents(NUM_JUDGED, BASE.latent_size, seed=7))
+    report = judge.report(images) if bool(images.isfinite().all()) else {}
+    numbers = {name: float(f"{value:.4g}") for name, value in signs(run.log).items() if math.isfinite(value)}
+    named_at = first_named(run.log, illness)
+    return {
+        "diagnosis": diagnose(run.log),
+        "named_at": int(named_at) if math.isfinite(named_at) else None,
+        "signs": numbers,
+        "letters": report.get("classes_covered"),
+        "recognised": report.get("recognised"),
+        "frechet_distance": round(report["frechet_distance"], 1) if report else None,
+    }
+
+
+def record(path: Path = RECORD, seeds: Sequence[int] = SEEDS, num_updates: int = NUM_UPDATES) -> None:
+    """Plays every game with every seed on one thread, and writes down what came of it, with who did it."""
+    torch.set_num_threads(1)
+    facts = provenance(choose_machine("cpu", "float32"))
+    facts |= {"command": "python -m dcgan_core.teaching.chapter_08", "seeds": len(seeds), "updates": num_updates}
+    data, judge = letters_16(), judge_16()
+    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    begin = time.process_time()
+    for group, cases in (("gallery", GALLERY), ("others", OTHERS)):
+        for name, case in cases.items():
+            played = [outcome(play(case, data, seed=seed, num_updates=num_updates), judge, name) for seed in seeds]
+            results.setdefault(group, {})[name] = played
+            print(group, name, Counter(one["diagnosis"] for one in played), flush=True)
+    facts["processor_seconds"] = round(time.process_time() - begin)
+    path.write_text(json.dumps({"provenance": facts, "results": results}, separators=(",", ":")) + "\n")
+
+
+@cache
+def recorded_diagnoses() -> tuple[dict[str, dict[str, list[dict[str, Any]]]], dict[str, Any]]:
+    """The recorded outcomes by group and illness, one for each seed, and where they come from."""
+    content = json.loads(RECORD.read_text(encoding="utf-8"))
+    return content["results"], content["provenance"]
+
+
+SHORT = {  # for the columns of a table
+    "healthy": "none",
+    "discriminator too strong": "strong",
+    "collapsed": "coll.",
+    "circling": "circles",
+    "overflow": "overf.",
+    "wrong range": "range",
+    "wrong mode": "mode",
+    "dead generator": "dead",
+}
+
+
+def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """A table in plain text: what the games were in rows, what the tree said in columns, numbers of seeds."""
+    lines = [f"{'':24}" + "".join(f"{short:>7}" for short in SHORT.values())]
+    for name, played in results.items():
+        said = Counter(one["diagnosis"] for one in played)
+        lines.append(f"{name:24}" + "".join(f"{said[other] or '.':>7}" for other in SHORT))
+    return "\n".join(lines)
+
+
+def show_run(run: Run) -> Figure:
+    """Four panels of curves, and ten samples below them."""
+    log = run.log
+    figure = plt.figure(figsize=(5.6, 5.0))
+    panels = figure.subplot_mosaic([["a", "b"], ["c", "d"], ["e", "e"]], height_ratios=[1, 1, 0.42])
+    curves = {
+        "a": [("loss D", DISCRIMINATOR, "-"), ("loss G", FAKE, "--")],
+        "b": [("D(x)", REAL, "-"), ("D(G(z))", FAKE, "--")],
+        "c": [("gradient D", DISCRIMINATOR, "-"), ("gradient G", FAKE, "--")],
+        "d": [("diversity", REAL, "-"), ("motion", FAKE, "--"), ("gap", NEUTRAL, ":")],
+    }
+    titles = {"a": "losses (nats)", "b": "mean verdict", "c": "gradient norms", "d": "samples"}
+    for key, lines in curves.items():
+        axes = panels[key]
+        for name, colour, style in lines:
+            axes.plot(log["updates"], log[name], style, color=colour, label=name)
+        axes.tick_params(labelsize=9)
+        axes.legend(
+            **{"fontsize": 8.5, "ncols": len(lines), "loc": "lower center", "bbox_to_anchor": (0.45, 0.97)},
+            **{"columnspacing": 0.8, "handlelength": 1.5, "handletextpad": 0.4},
+        )
+        axes.set_ylabel(titles[key], fontsize=9.5)
+    panels["a"].axhline(2 * math.log(2), color="black", linewidth=0.8, zorder=1)
+    panels["a"].set_ylim(0, None)
+    panels["b"].set_ylim(-0.03, 1.03)
+    panels["c"].set_yscale("symlog", linthresh=1e-2)
+    panels["c"].set_ylim(0, 300)
+    panels["d"].set_ylim(-0.08, 3.08)
+    for key in "cd":
+        panels[key].set_xlabel("updates", fontsize=9.5)
+    grid = magnified(image_grid(run.samples[:10], 10), 4)
+    panels["e"].imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    panels["e"].set_axis_off()
+    return figure
+
+
+@check
+def check_gradient_norm(norm: Callable[[nn.Module], float]) -> str:
+    """Exercise 08.1: the length of all gradients of a network."""
+    network = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))
+    require(float(norm(network)) == 0, "Before any backward pass there are no gradients: the norm should be 0.")
+    first, second = list(network[0].parameters()), list(network[1].parameters())
+    first[0].grad, first[1].grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
+    second[0].grad, second[1].grad = torch.tensor([[12.0]]), None
+    found = float(norm(network))
+    weights = math.sqrt(sum(float(weight.detach().square().sum()) for weight in network.parameters()))
+    require(abs(found - weights) > 1e-4, "You measure the weights and not their gradients: use weight.grad.")
+    require(
+        abs(found - 19) > 1e-4,
+        "You add the norms of the layers. As one vector, (3, 4, 12) has the length 13: add the *squares*, then take "
+        "the root.",
+    )
+    require(abs(found - 169) > 1e-2, "That is the square of the norm: take the root.")
+    require(abs(found - 13) < 1e-4, f"Gradients 3, 4 and 12 have the norm 13 together, and yours is {found:.4g}.")
+    return "One number a network, whatever its layers."
+
+
+@check
+def check_motion(motion: Callable[[Tensor, Tensor], float]) -> str:
+    """Exercise 08.2: how much the watched images move, compared with how much they differ from one another."""
+    torch.manual_seed(0)
+    now = torch.randn(64, 1, 4, 4)
+    require(float(motion(now, now)) == 0, "Nothing has moved, so the motion is 0.")
+    before = now + 0.5
+    spread = float(now.std(dim=0).mean())
+    found = float(motion(now, before))
+    require(
+        abs(found - 0.5) > 1e-4,
+        "That is how far the pixels moved. Divide by how much the images differ from one another, or a change of "
+        "contrast looks like a change of speed.",
+    )
+    require(
+        abs(found) > 1e-3,
+        "A shift of all pixels by one half must not cancel: take the absolute value of each difference, then the mean.",
+    )
+    require(
+        abs(found - 0.5 / spread) < 0.05,
+        f"Images that moved by 0.5 everywhere and differ by {spread:.3f} have moved by {0.5 / spread:.3f}; yours is "
+        f"{found:.3f}. The spread is the standard deviation over the images, pixel by pixel, then the mean.",
+    )
+    mirrored = float(motion(now, now.flip(0)))
+    require(mirrored > 0.5, "Other images at every latent are a large motion, though the set is the same.")
+    return f"Exchanging all images has a motion of {mirrored:.2f}: the set is the same, and nothing has stayed."
+
+
+@check
+def check_healthy_loss(loss: float) -> str:
+    """Exercise 08.3: the discriminator's loss at D(x) = D(G(z)) = 1/2."""
+    require(abs(loss - math.log(2)) > 1e-3, "That is one half of it: the loss has a term for real images and one more.")
+    require(abs(loss - 2) > 1e-3, "That is in bits. Use the natural logarithm.")
+    require(loss > 0, "The loss is minus a logarithm of a number below 1, so it is positive.")
+    require(abs(loss - 2 * math.log(2)) < 1e-3, f"With D = 1/2 everywhere it is {2 * math.log(2):.3f}, not {loss:.3f}.")
+    return "And it is the same for a game that has collapsed, so it is not a sign of health."
+
+
+@check
+def check_diagnosis(diagnosis: Callable[[dict[str, float]], str]) -> str:
+    """Exercise 08.4: names three illnesses from the medians of four curves."""
+    cases = [
+        ({"right": 0.72, "gradient": 3.1, "diversity": 0.96}, "healthy", "nothing is wrong here"),
+        ({"right": 1.0, "gradient": 95.0, "diversity": 0.23}, "strong", "a sure judge and a steep gradient"),
+        ({"right": 1.0, "gradient": 1e-4, "diversity": 0.01}, "collapsed", "a sure judge, but hardly any gradient"),
+        ({"right": 1.0, "gradient": 0.0, "diversity": 0.31}, "dead", "no gradient at all: ask for that first"),
+        ({"right": 0.5, "gradient": 0.3, "diversity": 0.2}, "collapsed", "samples alike, and a judge at a coin toss"),
+    ]
+    for now, expected, why in cases:
+        found = diagnosis(dict(now))
+        require(found == expected, f"For {now} yours is {found!r} and not {expected!r}: {why}.")
+    return "The order of the questions matters as much as the thresholds."
+
+
+if __name__ == "__main__":
+    record()
