@@ -64,7 +64,9 @@ def show_landscape(shares: Tensor, errors: Tensor) -> Figure:
         axes.plot(shares, line, style, color=colour)
     for place, name in ((0, "true"), (1, "found")):
         axes.axvline(place, color=NEUTRAL, linewidth=0.8)
-        axes.annotate(name, (place, 1), (3, -4), xycoords=("data", "axes fraction"), textcoords="offset points", va="top")
+        axes.annotate(
+            name, (place, 1), (3, -4), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
+        )
     axes.set_ylim(bottom=0)
     axes.set_xlabel("share of the way from the true latent to a found one")
     axes.set_ylabel("error, mean square")
@@ -100,7 +102,9 @@ def check_spherical(way: Callable[[Tensor, Tensor, float], Tensor]) -> str:
     middle = way(first, last, 0.5)
     length = float(middle.norm())
     hint = " That is the straight line." if torch.allclose(middle, linear(first, last, 0.5), atol=1e-5) else ""
-    require(abs(length - 1) < 1e-4, f"Between two unit vectors every point has length 1; your middle {length:.2f}.{hint}")
+    require(
+        abs(length - 1) < 1e-4, f"Between two unit vectors every point has length 1; your middle {length:.2f}.{hint}"
+    )
     third = way(first, last, 1 / 3)
     angle = float(torch.rad2deg(torch.atan2(third[1], third[0])))
     require(
@@ -174,7 +178,9 @@ def check_cut(cut: Callable[[Tensor, Tensor], Tensor]) -> str:
     for scale in (1.0, 5.0):
         found = cut(direction, scale * other)
         cosine = float(torch.cosine_similarity(found, other, dim=0))
-        hint = "subtract the part of `direction` that lies along `other`: its dot product with the unit vector, times it."
+        hint = (
+            "subtract the part of `direction` that lies along `other`: its dot product with the unit vector, times it."
+        )
         if torch.allclose(normalize(found, dim=0), normalize(direction - other, dim=0), atol=1e-4):
             hint = "you subtracted all of `other`; subtract only as much of it as there is in `direction`."
         elif scale != 1:
