@@ -103,7 +103,7 @@ def check_spherical(way: Callable[[Tensor, Tensor, float], Tensor]) -> str:
     length = float(middle.norm())
     hint = " That is the straight line." if torch.allclose(middle, linear(first, last, 0.5), atol=1e-5) else ""
     require(
-        abs(length - 1) < 1e-4, f"Between two unit vectors every point has length 1; your middle {length:.2f}.{hint}"
+        abs(length - 1) < 1e-4, f"Between unit vectors every point has length 1; your middle has {length:.2f}.{hint}"
     )
     third = way(first, last, 1 / 3)
     angle = float(torch.rad2deg(torch.atan2(third[1], third[0])))
@@ -125,7 +125,7 @@ def check_spherical(way: Callable[[Tensor, Tensor, float], Tensor]) -> str:
 @check
 def check_length(length: Callable[[int, int], float]) -> str:
     """Exercise 14.2: the typical length of a - b + c, where each of the three is a mean of k latents."""
-    for size, k in ((100, 1), (100, 3), (400, 3), (64, 12)):
+    for size, k in ((100, 1), (400, 5), (100, 3), (64, 12)):
         expected, found = (3 * size / k) ** 0.5, float(length(size, k))
         hint = "each number of the result is a sum of three independent ones; add their variances."
         if abs(found - (size / k) ** 0.5) < 1e-6:
@@ -178,9 +178,7 @@ def check_cut(cut: Callable[[Tensor, Tensor], Tensor]) -> str:
     for scale in (1.0, 5.0):
         found = cut(direction, scale * other)
         cosine = float(torch.cosine_similarity(found, other, dim=0))
-        hint = (
-            "subtract the part of `direction` that lies along `other`: its dot product with the unit vector, times it."
-        )
+        hint = "subtract the part of `direction` along `other`: the dot product with the unit vector, times it."
         if torch.allclose(normalize(found, dim=0), normalize(direction - other, dim=0), atol=1e-4):
             hint = "you subtracted all of `other`; subtract only as much of it as there is in `direction`."
         elif scale != 1:
@@ -189,7 +187,7 @@ def check_cut(cut: Callable[[Tensor, Tensor], Tensor]) -> str:
         expected = normalize(direction - (direction @ other) * other, dim=0)
         require(
             float(torch.cosine_similarity(found, expected, dim=0)) > 0.999,
-            "It is at right angles to `other`, but you changed more than that: stay as close to `direction` as you can.",
+            "It is at right angles to `other`, but you changed more than that: stay as close to `direction` as can be.",
         )
         length = float(found.norm())
         require(abs(length - 1) < 1e-4, f"Its length is {length:.2f}: removing a part makes it shorter; scale it to 1.")

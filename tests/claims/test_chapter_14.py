@@ -226,7 +226,7 @@ def wanted() -> dict[str, Tensor]:
 
 
 @pytest.mark.slow
-def test_held_out_letters_and_digits_are_drawn_better_than_by_the_nearest_training_letter_and_moved_ones_are_not(
+def test_held_out_letters_and_digits_come_nearer_than_the_nearest_training_letter_and_moved_ones_do_not(
     wanted,
 ):
     training = rendered(20_000, seed=0).flatten(1)
