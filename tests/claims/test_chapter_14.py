@@ -150,7 +150,7 @@ def from_few(num_labels: int) -> list[tuple[float, float]]:
 @pytest.mark.slow
 def test_few_labels_are_enough_for_weight_and_a_thousand_for_all_three():
     weight, slant, serif = from_few(20)
-    assert weight[0] > 0.3 and slant[0] < weight[0] and serif[0] < weight[0]
+    assert weight[0] > 0.22 and slant[0] < weight[0] and serif[0] < weight[0]
     assert from_few(200)[0][0] > 0.6
     assert all(change > 0.5 for change, _ in from_few(1_000))
     assert from_few(1_000)[0][0] > from_few(1_000)[1][0] > from_few(1_000)[2][0]
