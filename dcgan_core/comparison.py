@@ -5,10 +5,9 @@ Outcomes are written line by line, so a comparison that was stopped goes on wher
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,7 @@ from dcgan_core import ensemble
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Batches, load, scale
 from dcgan_core.evaluation import Judge, judge_for
-from dcgan_core.outcomes import best_rate, describe_images, describe_points, outcomes, read
+from dcgan_core.outcomes import append, best_rate, describe_images, describe_points, outcomes, read
 from dcgan_core.protocol import (
     DATA,
     METHODS,
@@ -111,17 +110,22 @@ def play(game: Game, marks: Iterable[int]) -> Iterator[tuple[int, float, list[di
 def relative_costs(data: str, machine: Machine, root: str) -> dict[str, float]:
     """Time of one generator update, with what belongs to it, as a multiple of the plain game's: medians of turns."""
     games = {method: _game(data, method, RATES[kind(data)][0], SEEDS[kind(data)], machine, root) for method in METHODS}
+    return in_turns({method: game.update for method, game in games.items()}, PLAIN)
+
+
+def in_turns(updates: Mapping[str, Callable[[], object]], baseline: str) -> dict[str, float]:
+    """Time of each update as a multiple of the baseline's, whatever else slows the machine: medians of turns."""
     rounds: list[dict[str, float]] = []
     for number in range(COST_ROUNDS + 1):
         seconds = {}
-        for method, game in games.items():
+        for name, update in updates.items():
             begin = time.perf_counter()
             for _ in range(COST_UPDATES):
-                game.update()
-            seconds[method] = time.perf_counter() - begin
+                update()
+            seconds[name] = time.perf_counter() - begin
         if number:  # the first round warms up
             rounds.append(seconds)
-    return {method: statistics.median(turn[method] / turn[PLAIN] for turn in rounds) for method in METHODS}
+    return {name: statistics.median(turn[name] / turn[baseline] for turn in rounds) for name in updates}
 
 
 def _game(data: str, method: str, rate: float, seeds: Sequence[int], machine: Machine, root: str) -> Game:
@@ -163,14 +167,10 @@ def compare(
                 f"{str(out)!r} holds games on {name} of {before.pop()} updates, and these would have "
                 f"{num_played[name]}: choose another file."
             )
-    if out.exists() and not out.read_bytes().endswith(b"\n"):
-        with out.open("a", encoding="utf-8") as file:
-            file.write("\n")  # after a line that was cut short by a kill
 
     def note(**line: Any) -> None:
         lines.append(line)
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(out, **line)
 
     note(kind="session", **provenance(machine), threads=torch.get_num_threads())
     for name in data:

@@ -72,6 +72,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def append(path: Path, **line: Any) -> None:
+    """Adds a line to a comparison, also behind one that was cut short by a kill."""
+    cut_short = path.exists() and not path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n" * cut_short + json.dumps(line) + "\n")
+
+
 def outcomes(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The lines that say how a run came out; of a run that was stopped and played again, the later ones."""
     names = ("data", "method", "rate", "seed", "updates")

@@ -210,3 +210,18 @@ def test_what_real_images_would_get_is_noted_once(tmp_path):
     assert real["data"] == "letters" and real["num_samples"] == 10_000
     assert real["covered"] == 26 and real["overlap"] > 0.9
     assert real["frechet_distance"] == pytest.approx(0, abs=1e-3), "they are what generated ones are compared with"
+
+
+def test_costs_are_ratios_of_times_in_the_same_round(monkeypatch):
+    clock = itertools.count()  # seconds that nothing but the updates below takes
+    now = [0.0]
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(comparison, "COST_ROUNDS", 3)
+
+    def takes(seconds):
+        def update():
+            now[0] += seconds * (1 + next(clock) // 2)  # the machine gets slower from round to round
+
+        return update
+
+    assert comparison.in_turns({"plain": takes(1), "dear": takes(3)}, "plain") == {"plain": 1, "dear": 3}

@@ -61,9 +61,9 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
     assert json.dumps(lines[0]["seeds"]) == "[0, 1]"
 
 
-def test_costs_are_multiples_of_the_default_settings_time(monkeypatch):
+def test_costs_are_per_image(monkeypatch):
     monkeypatch.setattr(settings, "SETTINGS", {AS_IT_IS: {}, "batch 32": {"batch_size": 32}})
-    monkeypatch.setattr(settings, "COST_ROUNDS", 1)
-    monkeypatch.setattr(settings, "COST_UPDATES", 1)
-    costs = settings.relative_costs()
-    assert costs[AS_IT_IS] == 1 and costs["batch 32"] > 0
+    monkeypatch.setattr(
+        settings, "in_turns", lambda updates, baseline: {name: 1.0 for name in updates if updates[name]()}
+    )
+    assert settings.relative_costs() == {AS_IT_IS: 1, "batch 32": 2}, "an update of half the images takes as long"

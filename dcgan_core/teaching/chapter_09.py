@@ -15,7 +15,7 @@ from dcgan_core.metrics import Moments, frechet_distance, squared_discrepancy
 from dcgan_core.neighbours import distances_to_others, precision_recall
 from dcgan_core.recorded import Recorded
 from dcgan_core.teaching.exercises import check, require
-from dcgan_core.teaching.plots import FAKE, NEUTRAL, REAL
+from dcgan_core.teaching.plots import FAKE, NEUTRAL, REAL, median_and_range
 
 NAMES_ON_THE_LEFT = {"real", "24 letters", "6 fonts", "3 letters", "8 copies"}
 
@@ -37,9 +37,7 @@ def show_sizes(found: Mapping[str, Mapping[int, Sequence[float]]]) -> Figure:
     figure, axes = plt.subplots(figsize=(5.4, 3.2))
     for (name, scores), colour, marker in zip(found.items(), (REAL, FAKE), "os", strict=True):
         sizes = list(scores)
-        axes.plot(sizes, [np.median(scores[size]) for size in sizes], marker + "-", color=colour, label=name)
-        low, high = ([function(scores[size]) for size in sizes] for function in (min, max))
-        axes.fill_between(sizes, low, high, color=colour, alpha=0.25, linewidth=0)
+        median_and_range(axes, sizes, list(scores.values()), colour=colour, marker=marker, label=name)
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dcgan_core.teaching.exercises import check, require
-from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, NEUTRAL, REAL
+from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, NEUTRAL, REAL, median_and_range
 from dcgan_core.teaching.walks import linear, spherical
 
 STYLE_LOOKS = {"weight": (REAL, "o"), "slant": (FAKE, "s"), "serif": (DISCRIMINATOR, "^")}
@@ -40,9 +40,7 @@ def show_few_labels(found: Mapping[str, Mapping[int, Sequence[tuple[float, float
             colour, marker = STYLE_LOOKS[name]
             sizes = list(by_size)
             values = [[pair[place] for pair in by_size[size]] for size in sizes]
-            axes.plot(sizes, [np.median(each) for each in values], marker + "-", color=colour, label=name)
-            low, high = ([function(each) for each in values] for function in (min, max))
-            axes.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
+            median_and_range(axes, sizes, values, colour=colour, marker=marker, label=name)
         axes.set_xscale("log")
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.minorticks_off()
@@ -79,9 +77,7 @@ def show_truncation(found: Mapping[float, Sequence[tuple[float, float]]]) -> Fig
     factors = list(found)
     for place, name, colour, marker in ((0, "precision", FAKE, "o"), (1, "recall", REAL, "s")):
         values = [[pair[place] for pair in found[factor]] for factor in factors]
-        axes.plot(factors, [np.median(each) for each in values], marker + "-", color=colour, label=name)
-        low, high = ([function(each) for each in values] for function in (min, max))
-        axes.fill_between(factors, low, high, color=colour, alpha=0.25, linewidth=0)
+        median_and_range(axes, factors, values, colour=colour, marker=marker, label=name)
     axes.axvline(1, color=NEUTRAL, linewidth=0.8)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("factor on the latents (1: as in training)")

@@ -61,6 +61,15 @@ def magnified(grid: np.ndarray, times: int) -> np.ndarray:
     return grid.repeat(times, axis=0).repeat(times, axis=1)
 
 
+def median_and_range(
+    axes: Axes, places: Sequence[float], draws: Sequence[Sequence[float]], *, colour: str, marker: str, label: str
+) -> None:
+    """Draws the median of the draws at each place as a line, and from the lowest to the highest as a band."""
+    axes.plot(places, [np.median(each) for each in draws], marker + "-", color=colour, label=label)
+    low, high = ([function(each) for each in draws] for function in (min, max))
+    axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
 def show_images(
     images: Tensor,
     *,

@@ -10,7 +10,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ import tyro
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from dcgan_core.comparison import in_turns
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, load
 from dcgan_core.evaluation import judge_for
-from dcgan_core.outcomes import read
+from dcgan_core.outcomes import append, read
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.state import advance, draw_latents, sample, start
 from dcgan_core.teaching.plots import FAKE, NEUTRAL, REAL
@@ -33,7 +34,6 @@ from dcgan_core.train import train
 RECORD = Path(__file__).with_suffix(".jsonl")
 NUM_SAMPLES = 2_000  # as `evaluate` draws
 LATENTS_SEED = 1
-COST_ROUNDS, COST_UPDATES = 9, 5
 AS_IT_IS, FLOAT32 = "as it is", "float32"  # the second: where the chip would have taken bfloat16
 
 
@@ -69,20 +69,16 @@ def machine(setting: str) -> Machine:
 def relative_costs() -> dict[str, float]:
     """Time per image as a multiple of the default's: medians of turns, in which every setting plays."""
     images = load("glyphs", image_size=Config().image_size, split="test").images
-    machines = {setting: machine(setting) for setting in SETTINGS}
-    states = {setting: start(config(setting, 0), where) for setting, where in machines.items()}
-    rounds: list[dict[str, float]] = []
-    for number in range(COST_ROUNDS + 1):
-        seconds = {}
-        for setting, state in states.items():
-            batches = Batches(images, batch_size=state.config.images_per_step, seed=0)
-            begin = time.perf_counter()
-            for _ in range(COST_UPDATES):
-                advance(state, batches(state.step), machines[setting])
-            seconds[setting] = (time.perf_counter() - begin) / state.config.images_per_step
-        if number:  # the first round warms up
-            rounds.append(seconds)
-    return {name: statistics.median(turn[name] / turn[AS_IT_IS] for turn in rounds) for name in SETTINGS}
+
+    def game(setting: str) -> Callable[[], object]:
+        where = machine(setting)
+        state = start(config(setting, 0), where)
+        batches = Batches(images, batch_size=state.config.images_per_step, seed=0)
+        return lambda: advance(state, batches(state.step), where)
+
+    per_update = in_turns({setting: game(setting) for setting in SETTINGS}, AS_IT_IS)
+    shown = {setting: config(setting, 0).images_per_step for setting in SETTINGS}
+    return {setting: cost * shown[AS_IT_IS] / shown[setting] for setting, cost in per_update.items()}
 
 
 def outcome(run: Config, where: Machine) -> dict[str, Any]:
@@ -108,20 +104,15 @@ def record(out: Path = RECORD, settings: tuple[str, ...] = tuple(SETTINGS), seed
         settings: Which settings to play.
         seeds: With which seeds.
     """
-
-    def note(**line: Any) -> None:
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
     lines = read(out) if out.exists() else []
-    note(kind="session", **provenance(machine(AS_IT_IS)), threads=torch.get_num_threads(), seeds=seeds)
+    append(out, kind="session", **provenance(machine(AS_IT_IS)), threads=torch.get_num_threads(), seeds=seeds)
     if not any(line["kind"] == "costs" for line in lines):
-        note(kind="costs", costs=relative_costs())
+        append(out, kind="costs", costs=relative_costs())
     for seed in seeds:
         for setting in settings:
             if not any((line.get("setting"), line.get("seed")) == (setting, seed) for line in lines):
                 found = outcome(config(setting, seed), machine(setting))
-                note(kind="outcome", setting=setting, seed=seed, **found)
+                append(out, kind="outcome", setting=setting, seed=seed, **found)
                 print(setting, seed, json.dumps(found), flush=True)
 
 
