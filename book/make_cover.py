@@ -21,8 +21,9 @@ from torch import Tensor
 
 from dcgan_core import recorded
 from dcgan_core.data import unscale
-from dcgan_core.features import letter_classifier, measure
-from dcgan_core.glyphs import LETTERS
+from dcgan_core.data.glyphs import LETTERS
+from dcgan_core.metrics import letter_classifier
+from dcgan_core.metrics.features import measure
 from dcgan_core.train import draw_latents, sample
 
 FOLDER = Path(__file__).parent / "_static"

@@ -16,14 +16,14 @@ import tyro
 from torchvision.utils import save_image
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from dcgan_core import outcomes
 from dcgan_core.benchmark import measure, pictures, table
-from dcgan_core.comparison import compare as play_comparison
+from dcgan_core.benchmark.ladder import LEARNING_RATE, LossesDiffer, Switch, ladder
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import unscale
-from dcgan_core.evaluation import judge_for
-from dcgan_core.ladder import LEARNING_RATE, LossesDiffer, Switch, ladder
-from dcgan_core.protocol import DATA, METHODS
+from dcgan_core.laboratory import compare as play_comparison
+from dcgan_core.laboratory import outcomes
+from dcgan_core.laboratory.protocol import DATA, METHODS
+from dcgan_core.metrics import judge_for
 from dcgan_core.recorded import export as export_run
 from dcgan_core.runtime import Device, Machine, Precision, choose_machine, process
 from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, draw_latents, load_state

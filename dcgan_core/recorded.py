@@ -21,7 +21,7 @@ from torchvision.utils import save_image
 
 from dcgan_core import models
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.evaluation import judge_for
+from dcgan_core.metrics import judge_for
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import NUM_WATCHED, draw_latents, load_state, read_metrics, sample
 

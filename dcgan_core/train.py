@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from dcgan_core import folder, parallel
+from dcgan_core import parallel
 from dcgan_core.capture import capture
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Batches, Dataset, load
-from dcgan_core.evaluation import Judge, judge_for
-from dcgan_core.folder import BEST, CHECKPOINT, load_state, read_config
-from dcgan_core.journal import Journal, check_tensorboard, read_metrics
+from dcgan_core.metrics import Judge, judge_for
+from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
+from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, advance, draw_latents, sample, start, update_average
 

@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 from torch.overrides import TorchFunctionMode
 
-from dcgan_core import glyphs
 from dcgan_core.config import Config
-from dcgan_core.data import Dataset
+from dcgan_core.data import Dataset, glyphs
 from dcgan_core.runtime import Machine, choose_machine
 
 

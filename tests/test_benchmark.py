@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import benchmark, cli, ladder, state
+from dcgan_core import benchmark, cli, state
+from dcgan_core.benchmark import ladder
+from dcgan_core.benchmark.ladder import LEARNING_RATE, Impossible, LossesDiffer, Row, core_loop, prepare, tutorial_loop
 from dcgan_core.config import Config
-from dcgan_core.ladder import LEARNING_RATE, Impossible, LossesDiffer, Row, core_loop, prepare, tutorial_loop
 from dcgan_core.runtime import choose_machine
 
 RATES = {"generator_learning_rate": LEARNING_RATE, "discriminator_learning_rate": LEARNING_RATE}

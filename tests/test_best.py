@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import checkpoint
 from dcgan_core import train as training
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Dataset
-from dcgan_core.evaluation import judge_for
+from dcgan_core.metrics import judge_for
+from dcgan_core.runs import checkpoint
 from dcgan_core.state import State
 from dcgan_core.train import BEST, CHECKPOINT, load_state, read_metrics, resume, train
 

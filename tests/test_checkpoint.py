@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dcgan_core import checkpoint
 from dcgan_core.config import InvalidInput
+from dcgan_core.runs import checkpoint
 
 TENSORS = {
     "weights": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
@@ -154,7 +154,7 @@ KILLS = """
 import os, random, signal, sys, time
 from pathlib import Path
 import torch
-from dcgan_core import checkpoint
+from dcgan_core.runs import checkpoint
 
 torch.set_num_threads(1)  # a forked child has none of its parent's threads, and would wait for them for ever
 path, num_kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(0)

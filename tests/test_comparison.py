@@ -10,12 +10,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import comparison, protocol
-from dcgan_core.comparison import Game, compare, play
 from dcgan_core.config import InvalidInput
-from dcgan_core.mixtures import mode_statistics, ring
-from dcgan_core.outcomes import describe, describe_points, median_interval, outcomes, read, summarise, table
-from dcgan_core.protocol import COSTLY, METHODS, PILOTS, PLAIN, RATES, SEEDS, image_config, marks, point_config
+from dcgan_core.laboratory import comparison, mode_statistics, protocol, ring
+from dcgan_core.laboratory.comparison import Game, compare, play
+from dcgan_core.laboratory.outcomes import describe, describe_points, median_interval, outcomes, read, summarise, table
+from dcgan_core.laboratory.protocol import (
+    COSTLY,
+    METHODS,
+    PILOTS,
+    PLAIN,
+    RATES,
+    SEEDS,
+    image_config,
+    marks,
+    point_config,
+)
 
 COSTS = dict.fromkeys(METHODS, 1.0) | {COSTLY: 5.0, "unrolled": 4.0}
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image, ImageChops, ImageDraw
 
-from dcgan_core.features import letter_classifier, measure
-from dcgan_core.glyphs import LETTERS
+from dcgan_core.data.glyphs import LETTERS
+from dcgan_core.metrics import letter_classifier
+from dcgan_core.metrics.features import measure
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book"))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from dcgan_core import glyphs, recorded
-from dcgan_core.data import scale
+from dcgan_core import recorded
+from dcgan_core.data import glyphs, scale
 from dcgan_core.teaching.directions import STEP, STYLES, StyleJudge, find_directions, measure, styles_of
 from dcgan_core.train import draw_latents, sample
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
-from dcgan_core import ensemble, stacked
 from dcgan_core.config import InvalidInput
-from dcgan_core.ensemble import MIXTURES, PointConfig, advance, build, start, train
+from dcgan_core.laboratory import ensemble, stacked
+from dcgan_core.laboratory.ensemble import MIXTURES, PointConfig, advance, build, start, train
+from dcgan_core.laboratory.mixtures import PointDiscriminator, PointGenerator, mode_statistics
+from dcgan_core.laboratory.stacked import stack
 from dcgan_core.losses import GAMES, gradient_penalty
-from dcgan_core.mixtures import PointDiscriminator, PointGenerator, mode_statistics
-from dcgan_core.stacked import stack
 from dcgan_core.steps import clip_weights, update_discriminator
 from dcgan_core.unrolled import update_generator_unrolled
 

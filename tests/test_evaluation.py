@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcgan_core import evaluation, glyphs
-from dcgan_core.classifiers import non_classes
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import scale
-from dcgan_core.evaluation import Judge, judge_for
+from dcgan_core.data import glyphs, scale
+from dcgan_core.metrics import Judge, evaluation, judge_for
+from dcgan_core.metrics.classifiers import non_classes
 
 LIGHT = {
     *("frechet_distance", "classes_covered", "recognised", "class_divergence", "class_counts", "num_classes"),

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dcgan_core import classifiers, features, glyphs
-from dcgan_core.classifiers import NUM_FEATURES, Classifier, imperfect, non_classes, train_classifier
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Dataset, scale
-from dcgan_core.features import (
+from dcgan_core.data import Dataset, glyphs, scale
+from dcgan_core.metrics import RECOGNISED_AT, Classifier, classifiers, features
+from dcgan_core.metrics.classifiers import NUM_FEATURES, imperfect, non_classes, train_classifier
+from dcgan_core.metrics.features import (
     SHIPPED,
     WEIGHTS,
     StackedClassifier,
@@ -28,7 +28,6 @@ from dcgan_core.features import (
     measure,
     shipped_classifier,
 )
-from dcgan_core.metrics import RECOGNISED_AT
 
 
 def held_out(num_images: int = 2_000, **options) -> Dataset:
@@ -218,7 +217,7 @@ def test_a_shipped_classifier_comes_small_and_with_a_report(name):
     classifier = shipped_classifier(name)
     assert path.stat().st_size < 200_000
     assert report["num_parameters"] == sum(parameter.numel() for parameter in classifier.parameters())
-    assert report["command"] == f"python -m dcgan_core.features {SHIPPED[name]}"
+    assert report["command"] == f"python -m dcgan_core.metrics.make_weights {SHIPPED[name]}"
     assert report["accuracy_on_held_out_images"] >= {"fashion-mnist": 0.88}.get(name, 0.99)
     assert report["num_held_out_images"] == 10_000
 

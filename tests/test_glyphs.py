@@ -12,8 +12,8 @@ import PIL
 import pytest
 from PIL import ImageFont
 
-from dcgan_core import glyphs
-from dcgan_core.glyphs import DIGITS, FONTS, LETTERS, render
+from dcgan_core.data import glyphs
+from dcgan_core.data.glyphs import DIGITS, FONTS, LETTERS, render
 
 
 @pytest.fixture(scope="module")

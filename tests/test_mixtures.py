@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
 
-from dcgan_core.mixtures import Mixture, PointDiscriminator, PointGenerator, grid, mode_statistics, ring
+from dcgan_core.laboratory.mixtures import Mixture, PointDiscriminator, PointGenerator, grid, mode_statistics, ring
 
 
 def seeded(seed: int = 0) -> torch.Generator:

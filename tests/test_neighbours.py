@@ -12,8 +12,8 @@ from sklearn.model_selection import LeaveOneOut
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch import Tensor
 
-from dcgan_core import neighbours
-from dcgan_core.neighbours import distances_to_others, nearest_neighbours, one_nn_accuracy, precision_recall
+from dcgan_core.metrics import nearest_neighbours, neighbours, one_nn_accuracy, precision_recall
+from dcgan_core.metrics.neighbours import distances_to_others
 
 
 def normal(num_samples: int, seed: int, *, num_features: int = 3, mean: float = 0, deviation: float = 1) -> Tensor:

@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import nn
 
-from dcgan_core import glyphs, models, parallel
+from dcgan_core import models, parallel
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import Dataset
+from dcgan_core.data import Dataset, glyphs
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.train import CHECKPOINT, load_state, read_metrics, resume, train
 

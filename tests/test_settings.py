@@ -8,7 +8,7 @@ import json
 import pytest
 
 from dcgan_core.config import Config
-from dcgan_core.outcomes import read
+from dcgan_core.laboratory.outcomes import read
 from dcgan_core.runtime import choose_machine
 from dcgan_core.teaching import settings
 from dcgan_core.teaching.settings import AS_IT_IS, SETTINGS, recorded_settings, seeds_of

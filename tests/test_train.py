@@ -17,11 +17,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import checkpoint, journal
 from dcgan_core import state as state_module
 from dcgan_core import train as training
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.losses import GAMES, Game
+from dcgan_core.runs import checkpoint, journal
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import Diverged, State, draw_latents, load_state, read_config, read_metrics, resume, sample, train
 
@@ -397,7 +397,7 @@ import contextlib, json, os, random, shutil, signal, sys, time, warnings
 from dataclasses import replace
 from pathlib import Path
 import torch
-from dcgan_core import glyphs
+from dcgan_core.data import glyphs
 from dcgan_core import train as training
 from dcgan_core.config import Config
 from dcgan_core.data import Dataset

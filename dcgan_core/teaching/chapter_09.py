@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from torch import Tensor
 
-from dcgan_core.metrics import Moments, frechet_distance, squared_discrepancy
-from dcgan_core.neighbours import distances_to_others, precision_recall
+from dcgan_core.metrics import Moments, frechet_distance, precision_recall, squared_discrepancy
+from dcgan_core.metrics.neighbours import distances_to_others
 from dcgan_core.recorded import Recorded
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import FAKE, NEUTRAL, REAL, median_and_range

@@ -25,9 +25,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from dcgan_core.ensemble import COLLAPSES, COVERS, MIXTURES, Ensemble, History, PointConfig, train
-from dcgan_core.mixtures import Mixture, ModeStatistics, mode_statistics, ring
-from dcgan_core.outcomes import median_interval
+from dcgan_core.laboratory import Mixture, ModeStatistics, median_interval, mode_statistics, ring
+from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS, MIXTURES, Ensemble, History, PointConfig, train
 from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.teaching.chapter_03 import SHADES
 from dcgan_core.teaching.exercises import check, require

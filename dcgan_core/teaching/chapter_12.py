@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from dcgan_core.ensemble import COLLAPSES, Ensemble, PointConfig, advance, sample, start
+from dcgan_core.laboratory.ensemble import COLLAPSES, Ensemble, PointConfig, advance, sample, start
+from dcgan_core.laboratory.mixtures import PointDiscriminator, mode_statistics, ring
 from dcgan_core.losses import discriminator_loss, minimax_generator_loss
-from dcgan_core.mixtures import PointDiscriminator, mode_statistics, ring
 from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.steps import update_discriminator, update_generator
 from dcgan_core.teaching.exercises import check, require

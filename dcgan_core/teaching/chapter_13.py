@@ -14,8 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from scipy.stats import binom
 from torch import Tensor
 
-from dcgan_core.outcomes import Summary, describe, summarise, values
-from dcgan_core.protocol import METHODS, RATES
+from dcgan_core.laboratory.outcomes import Summary, describe, summarise, values
+from dcgan_core.laboratory.protocol import METHODS, RATES
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, REAL
 

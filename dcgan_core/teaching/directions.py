@@ -17,10 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from dcgan_core import glyphs
-from dcgan_core.data import scale
-from dcgan_core.features import letter_classifier
-from dcgan_core.features import measure as classify
+from dcgan_core.data import glyphs, scale
+from dcgan_core.metrics import letter_classifier
+from dcgan_core.metrics.features import measure as classify
 from dcgan_core.models import Generator
 from dcgan_core.train import draw_latents, sample
 

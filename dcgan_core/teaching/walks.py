@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from dcgan_core.features import letter_classifier, measure
-from dcgan_core.metrics import RECOGNISED_AT
+from dcgan_core.metrics import RECOGNISED_AT, letter_classifier
+from dcgan_core.metrics.features import measure
 from dcgan_core.models import Generator
 from dcgan_core.train import draw_latents, sample
 

@@ -14,8 +14,8 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, Dataset, load
-from dcgan_core.evaluation import judge_for
 from dcgan_core.losses import discriminator_loss, minimax_generator_loss, non_saturating_generator_loss
+from dcgan_core.metrics import judge_for
 from dcgan_core.models import build
 from dcgan_core.steps import frozen, update_discriminator
 from dcgan_core.train import draw_latents, sample, train

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcgan_core import recorded
 from dcgan_core.data import scale
-from dcgan_core.glyphs import render
+from dcgan_core.data.glyphs import render
 from dcgan_core.losses import GAMES, discriminator_loss, non_saturating_generator_loss
 from dcgan_core.models import Discriminator, Generator, num_blocks, num_parameters
 from dcgan_core.steps import update_discriminator, update_generator

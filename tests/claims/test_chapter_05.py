@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcgan_core import recorded
 from dcgan_core.data import scale
-from dcgan_core.glyphs import render
+from dcgan_core.data.glyphs import render
 from dcgan_core.models import Generator, initialise
 from dcgan_core.teaching.chapter_05 import layer_outputs
 

@@ -15,14 +15,25 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from dcgan_core import recorded
-from dcgan_core.classifiers import Classifier
 from dcgan_core.data import Batches, load, scale
-from dcgan_core.evaluation import Judge, judge_for
-from dcgan_core.features import measure, shipped_classifier
-from dcgan_core.glyphs import Glyphs, render
+from dcgan_core.data.glyphs import Glyphs, render
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
-from dcgan_core.metrics import Moments, frechet_distance, kernel_distance, moments, squared_discrepancy
-from dcgan_core.neighbours import distances_to_others, nearest_neighbours, one_nn_accuracy, precision_recall
+from dcgan_core.metrics import (
+    Classifier,
+    Judge,
+    Moments,
+    frechet_distance,
+    judge_for,
+    kernel_distance,
+    moments,
+    nearest_neighbours,
+    one_nn_accuracy,
+    precision_recall,
+    shipped_classifier,
+    squared_discrepancy,
+)
+from dcgan_core.metrics.features import measure
+from dcgan_core.metrics.neighbours import distances_to_others
 from dcgan_core.steps import update_discriminator, update_generator
 from dcgan_core.train import NUM_JUDGED, OTHER_LATENTS, draw_latents, sample
 

@@ -14,13 +14,12 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from dcgan_core.data import Batches, Dataset, load, scale
-from dcgan_core.ensemble import COLLAPSES, COVERS, Ensemble, History, advance, sample, start, train
-from dcgan_core.features import letter_classifier, measure, shipped_classifier
+from dcgan_core.laboratory import ModeStatistics, median_interval, mode_statistics, ring
+from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS, Ensemble, History, advance, sample, start, train
+from dcgan_core.laboratory.protocol import image_config
 from dcgan_core.losses import GAMES
-from dcgan_core.metrics import coverage
-from dcgan_core.mixtures import ModeStatistics, mode_statistics, ring
-from dcgan_core.outcomes import median_interval
-from dcgan_core.protocol import image_config
+from dcgan_core.metrics import coverage, letter_classifier, shipped_classifier
+from dcgan_core.metrics.features import measure
 from dcgan_core.runtime import choose_machine
 from dcgan_core.state import advance as advance_images
 from dcgan_core.state import draw_latents

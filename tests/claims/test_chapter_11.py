@@ -14,12 +14,12 @@ from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr, wasserstein_distance
 from torch import Tensor, nn
 
-from dcgan_core import ensemble
-from dcgan_core.ensemble import COLLAPSES, COVERS, History
+from dcgan_core.laboratory import ensemble
+from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS, History
+from dcgan_core.laboratory.mixtures import PointDiscriminator, mode_statistics, ring
+from dcgan_core.laboratory.stacked import stack
 from dcgan_core.losses import GAMES, critic_loss, gradient_penalty
-from dcgan_core.mixtures import PointDiscriminator, mode_statistics, ring
 from dcgan_core.models import Discriminator
-from dcgan_core.stacked import stack
 from dcgan_core.steps import clip_weights, update_discriminator
 
 NUM_SEEDS = 5

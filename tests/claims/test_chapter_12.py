@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcgan_core.ensemble import advance, start
+from dcgan_core.laboratory.ensemble import advance, start
+from dcgan_core.laboratory.mixtures import PointDiscriminator, PointGenerator, ring
 from dcgan_core.losses import discriminator_loss, minimax_generator_loss
-from dcgan_core.mixtures import PointDiscriminator, PointGenerator, ring
 from dcgan_core.steps import update_discriminator, update_generator
 from dcgan_core.teaching.chapter_12 import (
     METHODS,

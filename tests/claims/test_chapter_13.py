@@ -7,9 +7,9 @@ import statistics
 
 import pytest
 
+from dcgan_core.laboratory.outcomes import RECORDED, Summary, outcomes, read, summarise, values
+from dcgan_core.laboratory.protocol import COSTLY, METHODS, PLAIN, RATES, SEEDS, kind
 from dcgan_core.metrics import class_divergence
-from dcgan_core.outcomes import RECORDED, Summary, outcomes, read, summarise, values
-from dcgan_core.protocol import COSTLY, METHODS, PLAIN, RATES, SEEDS, kind
 from dcgan_core.teaching.chapter_12 import RING, recorded_race
 
 LINES = read(RECORDED)

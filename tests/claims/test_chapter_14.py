@@ -12,12 +12,10 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dcgan_core import glyphs, recorded
-from dcgan_core.data import scale
-from dcgan_core.features import letter_classifier
-from dcgan_core.features import measure as classify
-from dcgan_core.metrics import RECOGNISED_AT
-from dcgan_core.neighbours import nearest_neighbours, precision_recall
+from dcgan_core import recorded
+from dcgan_core.data import glyphs, scale
+from dcgan_core.metrics import RECOGNISED_AT, letter_classifier, nearest_neighbours, precision_recall
+from dcgan_core.metrics.features import measure as classify
 from dcgan_core.teaching.directions import LATENT_RIDGE, STEP, StyleJudge
 from dcgan_core.teaching.walks import linear, spherical
 from dcgan_core.train import draw_latents, sample

@@ -1,4 +1,4 @@
-"""What is claimed of the two presets of `dcgan_core.ensemble`: one collapses, one does not."""
+"""What is claimed of the two presets of `dcgan_core.laboratory.ensemble`: one collapses, one does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dcgan_core.ensemble import COLLAPSES, COVERS, MIXTURES, History, train
+from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS, MIXTURES, History, train
 
 SEEDS = range(5)  # one batch
 

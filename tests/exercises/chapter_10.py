@@ -1,6 +1,7 @@
 """Typical wrong answers to the exercises of chapter 10, and a fragment of what the reader is told."""
 
-SETUP = "import math\nfrom dataclasses import replace\nimport torch\nfrom dcgan_core.ensemble import COLLAPSES, COVERS"
+SETUP = "import math\nfrom dataclasses import replace\nimport torch\n"
+SETUP += "from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS"
 
 WRONG = {
     "10.1": [

@@ -9,8 +9,8 @@ import torch
 from engine import evaluate
 from torch import nn
 
+from dcgan_core.laboratory import Mixture, mode_statistics
 from dcgan_core.losses import GAMES, gradient_penalty
-from dcgan_core.mixtures import Mixture, mode_statistics
 from dcgan_core.unrolled import look_ahead, update_generator_unrolled
 
 BATCH, RATE, STEPS = 6, 0.01, 3

@@ -215,7 +215,7 @@ const Game = (() => {
   }
 
   /* Modes hit, share of good points (within 3 sigma of a centre) and KL(modes hit || uniform) in nats, as
-     dcgan_core.mixtures.mode_statistics defines them; log M where no point is good. */
+     dcgan_core.laboratory.mixtures.mode_statistics defines them; log M where no point is good. */
   function modeStatistics(mixture, values) {
     const counts = new Array(mixture.centres.length).fill(0);
     for (let i = 0; i < values.length; i += 2) {

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dcgan_core import ensemble
 from dcgan_core.config import Config
-from dcgan_core.ensemble import PointConfig
+from dcgan_core.laboratory import ensemble
+from dcgan_core.laboratory.ensemble import PointConfig
 
 PLAIN, COSTLY = "non-saturating", "gradient penalty"
 CRITIC = {"discriminator_steps": 5}

@@ -19,8 +19,7 @@ from torch.func import vmap
 from tqdm import tqdm
 
 from dcgan_core.config import InvalidInput, Loss, refuse_looking_ahead
-from dcgan_core.losses import GAMES, gradient_penalty
-from dcgan_core.mixtures import (
+from dcgan_core.laboratory.mixtures import (
     Activation,
     Mixture,
     ModeStatistics,
@@ -30,7 +29,8 @@ from dcgan_core.mixtures import (
     mode_statistics,
     ring,
 )
-from dcgan_core.stacked import stack
+from dcgan_core.laboratory.stacked import stack
+from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.steps import clip_weights, update_discriminator
 from dcgan_core.unrolled import update_generator_unrolled
 

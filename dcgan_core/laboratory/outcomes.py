@@ -15,12 +15,11 @@ from scipy.stats import binom
 from torch import Tensor
 
 from dcgan_core.config import InvalidInput
-from dcgan_core.evaluation import Judge
-from dcgan_core.metrics import RECOGNISED_AT, class_divergence, coverage, frechet_distance, moments
-from dcgan_core.mixtures import GOOD_SIGMAS, Mixture
-from dcgan_core.protocol import METHODS, PILOTS, SEEDS, kind
+from dcgan_core.laboratory.mixtures import GOOD_SIGMAS, Mixture
+from dcgan_core.laboratory.protocol import METHODS, PILOTS, SEEDS, kind
+from dcgan_core.metrics import RECOGNISED_AT, Judge, class_divergence, coverage, frechet_distance, moments
 
-RECORDED = Path(__file__).parent / "recorded_runs" / "comparison.jsonl"  # the comparison that ships with the package
+RECORDED = Path(__file__).parent / "comparison.jsonl"  # the comparison that ships with the package
 
 
 def describe(good: Tensor, nearest: Tensor, num_samples: int) -> dict[str, Any]:

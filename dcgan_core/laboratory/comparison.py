@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dcgan_core import ensemble
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Batches, load, scale
-from dcgan_core.evaluation import Judge, judge_for
-from dcgan_core.outcomes import append, best_rate, describe_images, describe_points, outcomes, read
-from dcgan_core.protocol import (
+from dcgan_core.laboratory import ensemble
+from dcgan_core.laboratory.outcomes import append, best_rate, describe_images, describe_points, outcomes, read
+from dcgan_core.laboratory.protocol import (
     DATA,
     METHODS,
     NUM_SAMPLES,
@@ -37,6 +36,7 @@ from dcgan_core.protocol import (
     marks,
     point_config,
 )
+from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.state import State, advance, draw_latents, sample, start
 

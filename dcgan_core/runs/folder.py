@@ -11,9 +11,10 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from dcgan_core import checkpoint, parallel
+from dcgan_core import parallel
+from dcgan_core.runs import checkpoint
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.journal import forget_after
+from dcgan_core.runs.journal import forget_after
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.state import State, random_states, start
 

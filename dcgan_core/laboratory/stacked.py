@@ -11,7 +11,7 @@ from torch.func import vmap
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
-from dcgan_core.mixtures import PointDiscriminator, PointGenerator
+from dcgan_core.laboratory.mixtures import PointDiscriminator, PointGenerator
 from dcgan_core.models import MinibatchStd
 
 

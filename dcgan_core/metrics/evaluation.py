@@ -10,12 +10,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dcgan_core.classifiers import Classifier
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Dataset, load, scale
-from dcgan_core.features import StackedClassifier, classifier_for, inception, is_shipped, measure
-from dcgan_core.metrics import Moments, class_divergence, coverage, frechet_distance, kernel_distance, moments
-from dcgan_core.neighbours import one_nn_accuracy, precision_recall
+from dcgan_core.metrics.classifiers import Classifier
+from dcgan_core.metrics.distances import Moments, class_divergence, coverage, frechet_distance, kernel_distance, moments
+from dcgan_core.metrics.features import StackedClassifier, classifier_for, inception, is_shipped, measure
+from dcgan_core.metrics.neighbours import one_nn_accuracy, precision_recall
 
 NUM_SUBSETS = 10  # of the kernel distance
 MIN_COMPARED = 4  # images: two subsets of two, and three neighbours

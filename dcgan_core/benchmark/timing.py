@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcgan_core import glyphs
+from dcgan_core.benchmark.ladder import NUM_COMPARED, Row, Step, prepare
 from dcgan_core.config import Config
-from dcgan_core.ladder import NUM_COMPARED, Row, Step, prepare
+from dcgan_core.data import glyphs
 from dcgan_core.runtime import Machine, provenance
 
 

@@ -7,29 +7,23 @@ without labels are measured with the same network at random weights, which sees 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-import tyro
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
-from tyro.conf import Positional
 
-from dcgan_core.classifiers import NUM_FEATURES, Classifier, non_classes, train_classifier
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Dataset, load, scale, unscale
-from dcgan_core.metrics import RECOGNISED_AT
-from dcgan_core.runtime import choose_machine, provenance
+from dcgan_core.data import Dataset, scale, unscale
+from dcgan_core.metrics.classifiers import NUM_FEATURES, Classifier, train_classifier
+from dcgan_core.runtime import choose_machine
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"glyphs": "letters", "digits": "digits", "mnist": "mnist", "fashion-mnist": "fashion-mnist"}  # name to file
 STACKED = {"stacked-digits": "digits", "stacked-mnist": "mnist"}  # whose images are the three channels
-SHIPPED_TRAINING_IMAGES = 160_000  # shown to a shipped classifier while it is trained
 NUM_INCEPTION_FEATURES = 2048
 
 
@@ -71,7 +65,7 @@ def is_shipped(name: str) -> bool:
 
 
 def shipped_classifier(name: str) -> Classifier | StackedClassifier:
-    """The classifier that comes with the package for the data set `name` (made by `python -m dcgan_core.features`)."""
+    """The classifier that comes with the package for the data set `name`; `make_weights` made it."""
     if name in STACKED:
         single = shipped_classifier(STACKED[name])
         assert isinstance(single, Classifier)
@@ -155,44 +149,3 @@ def inception() -> Callable[[Tensor], Tensor]:
         return torch.cat(found)
 
     return features
-
-
-def make_weights(
-    data: Positional[Literal["letters", "digits", "mnist", "fashion-mnist"]] = "letters", root: Path = Path("data")
-) -> dict[str, Any]:
-    """Trains the classifier that the package ships for a data set, and writes it as float16 with a report beside it.
-
-    Args:
-        data: What it is to know.
-        root: Folder that downloaded data sets are kept in.
-    """
-    name = "glyphs" if data == "letters" else data
-    train, test = load(name, root=root, split="train"), load(name, root=root, split="test")
-    assert train.labels is not None
-    classifier = train_classifier(
-        *(train.images, train.labels), num_classes=len(train.class_names), total_images=SHIPPED_TRAINING_IMAGES
-    )
-    WEIGHTS.mkdir(exist_ok=True)
-    halves = {
-        key: value.half() if value.is_floating_point() else value for key, value in classifier.state_dict().items()
-    }
-    save_file(halves, WEIGHTS / f"{data}.safetensors")
-    made = shipped_classifier(name)
-    _, real = measure(made, scale(test.images))
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        _, none = measure(made, non_classes(scale(test.images)))
-    report = {
-        "accuracy_on_held_out_images": accuracy(made, test),
-        "held_out_images_recognised": float((real.amax(1) >= RECOGNISED_AT).float().mean()),
-        "non_class_images_recognised": float((none.amax(1) >= RECOGNISED_AT).float().mean()),
-        "num_held_out_images": len(test.images),
-        "num_parameters": sum(parameter.numel() for parameter in classifier.parameters()),
-    } | provenance(choose_machine())
-    report["command"] = f"python -m dcgan_core.features {data}"
-    (WEIGHTS / f"{data}.json").write_text(json.dumps(report, indent=2) + "\n")
-    return report
-
-
-if __name__ == "__main__":
-    print(json.dumps(tyro.cli(make_weights, prog="python -m dcgan_core.features"), indent=2))

@@ -1,0 +1,39 @@
+"""How good generated images are: distances of feature vectors, and the classifiers that make images into them."""
+
+from dcgan_core.metrics.classifiers import Classifier
+from dcgan_core.metrics.distances import (
+    RECOGNISED_AT,
+    Coverage,
+    KernelDistance,
+    Moments,
+    class_divergence,
+    coverage,
+    frechet_distance,
+    kernel_distance,
+    moments,
+    squared_discrepancy,
+)
+from dcgan_core.metrics.evaluation import Judge, judge_for
+from dcgan_core.metrics.features import letter_classifier, shipped_classifier
+from dcgan_core.metrics.neighbours import nearest_neighbours, one_nn_accuracy, precision_recall
+
+__all__ = [
+    "RECOGNISED_AT",
+    "Classifier",
+    "Coverage",
+    "Judge",
+    "KernelDistance",
+    "Moments",
+    "class_divergence",
+    "coverage",
+    "frechet_distance",
+    "judge_for",
+    "kernel_distance",
+    "letter_classifier",
+    "moments",
+    "nearest_neighbours",
+    "one_nn_accuracy",
+    "precision_recall",
+    "shipped_classifier",
+    "squared_discrepancy",
+]
