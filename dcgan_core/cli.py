@@ -9,6 +9,7 @@ import json
 import math
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,15 +36,30 @@ Which = Literal["auto", "best", "last"]
 Run = Annotated[Path, arg(metavar="RUN", help="Folder of the run, as given to 'train --out'.")]
 
 
-def train(
-    config: OmitArgPrefixes[Config],
-    out: Path,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    compile: bool = False,
-    capture: bool = False,
-    tensorboard: bool = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Where and by which means a run computes; no part of its config."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    precision: Precision = "auto"
+    """Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU."""
+
+    compile: bool = False
+    """Compile the networks with torch.compile first; it takes a minute."""
+
+    capture: bool = False
+    """Record the whole iteration as one CUDA graph and replay it; for one process on a GPU."""
+
+    tensorboard: bool = False
+    """Write curves and samples for TensorBoard, too."""
+
+    def machine(self) -> Machine:
+        return _announce(choose_machine(self.device, self.precision, compiled=self.compile, captured=self.capture))
+
+
+def train(config: OmitArgPrefixes[Config], out: Path, computing: OmitArgPrefixes[Computing]) -> None:
     """Train a DCGAN from scratch.
 
     Example: python -m dcgan_core train --data glyphs --out runs/first
@@ -53,40 +69,22 @@ def train(
 
     Args:
         out: New folder for the run: config, metrics, sample grids, checkpoints.
-        device: Where to compute; auto takes a GPU if there is one.
-        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU.
-        compile: Compile the networks with torch.compile first; it takes a minute.
-        capture: Record the whole iteration as one CUDA graph and replay it; for one process on a GPU.
-        tensorboard: Write curves and samples for TensorBoard, too.
     """
-    machine = _announce(choose_machine(device, precision, compiled=compile, captured=capture))
-    train_run(config, out, machine=machine, tensorboard=tensorboard)
+    machine = computing.machine()
+    train_run(config, out, machine=machine, tensorboard=computing.tensorboard)
     _say_done(out, machine)
 
 
-def resume(
-    run: Positional[Run],
-    total_images: int | None = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    compile: bool = False,
-    capture: bool = False,
-    tensorboard: bool = False,
-) -> None:
+def resume(run: Positional[Run], computing: OmitArgPrefixes[Computing], total_images: int | None = None) -> None:
     """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
 
     Example: python -m dcgan_core resume runs/first --total-images 400000
 
     Args:
         total_images: New length of the whole run in images; by default the length it was started with.
-        device: Where to compute; auto takes a GPU if there is one.
-        precision: Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU.
-        compile: Compile the networks with torch.compile first; it takes a minute.
-        capture: Record the whole iteration as one CUDA graph and replay it; for one process on a GPU.
-        tensorboard: Write curves and samples for TensorBoard, too.
     """
-    machine = _announce(choose_machine(device, precision, compiled=compile, captured=capture))
-    resume_run(run, total_images=total_images, machine=machine, tensorboard=tensorboard)
+    machine = computing.machine()
+    resume_run(run, total_images=total_images, machine=machine, tensorboard=computing.tensorboard)
     _say_done(run, machine)
 
 

@@ -7,6 +7,7 @@ help text. Progress is counted in images, so that changing the batch size keeps 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -115,38 +116,25 @@ class Config:
     """Images between two evaluations, of which the best keeps its checkpoint; 0 never evaluates."""
 
     def __post_init__(self) -> None:
-        _require(self.image_size in IMAGE_SIZES, "image_size", self.image_size, "16, 32, 64 or 128")
-        _require(self.channels in (1, 3), "channels", self.channels, "1 (grey) or 3 (colour)")
-        for name, allowed in (("upsampling", Upsampling), ("discriminator_norm", Norm), ("loss", Loss)):
-            choices = get_args(allowed)
-            _require(getattr(self, name) in choices, name, getattr(self, name), f"one of {', '.join(choices)}")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and less than 1")
-        _require(self.batch_size >= 2, "batch_size", self.batch_size, "at least 2 (batch normalisation needs two)")
-        for name in ("generator_learning_rate", "discriminator_learning_rate"):
-            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "between 0 and 1")
-        for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "at least 0 and less than 1")
-        for name in ("penalty_weight", "clip_limit"):
-            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("unrolled_steps", "ema_halflife_images", "evaluate_every_images"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
-        for name in (
-            *("latent_size", "generator_width", "discriminator_width", "discriminator_steps", "total_images"),
-            *("log_every_images", "sample_every_images", "checkpoint_every_images"),
-        ):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
-        _require(
-            self.total_images >= self.images_per_step,
-            *("total_images", self.total_images),
-            f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})",
-        )
+        check_game(self)
+        check(self, "image_size", self.image_size in IMAGE_SIZES, "16, 32, 64 or 128")
+        check(self, "channels", self.channels in (1, 3), "1 (grey) or 3 (colour)")
+        check_choice(self, "upsampling", get_args(Upsampling))
+        check_choice(self, "discriminator_norm", get_args(Norm))
+        check(self, "dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
+        check(self, "batch_size", self.batch_size >= 2, "at least 2 (batch normalisation needs two)")
+        check(self, "ema_halflife_images", self.ema_halflife_images >= 0, "0 or more")
+        check(self, "seed", 0 <= self.seed < 2**32, "from 0 to 4294967295")
+        for name in ("total_images", "log_every_images", "sample_every_images", "checkpoint_every_images"):
+            check(self, name, getattr(self, name) >= 1, "1 or more")
+        check(self, "evaluate_every_images", self.evaluate_every_images >= 0, "0 or more")
+        at_least = f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})"
+        check(self, "total_images", self.total_images >= self.images_per_step, at_least)
         if self.loss == "wasserstein-penalty" and self.discriminator_norm == "batch":
             raise InvalidInput(
                 "the loss wasserstein-penalty limits the critic's slope at each image alone, but batch normalisation "
                 "ties the images of a batch together: set discriminator_norm to layer or none."
             )
-        refuse_looking_ahead(self.loss, self.unrolled_steps)
 
     def without_effect(self) -> list[str]:
         """The fields that were changed from their defaults although nothing in this run reads them."""
@@ -182,15 +170,34 @@ class Config:
         return cls(**values)
 
 
-def refuse_looking_ahead(loss: Loss, unrolled_steps: int) -> None:
-    """Raises `InvalidInput` if these do not go together: a critic's steps are clipped or penalised, not repeated."""
-    if unrolled_steps and loss.startswith("wasserstein"):
+def check_game(config: Any) -> None:
+    """Checks the fields that every GAN of the book has, of images (`Config`) or of points (`laboratory.PointConfig`).
+
+    Raises `InvalidInput` for the first that is wrong.
+    """
+    check_choice(config, "loss", get_args(Loss))
+    for name in ("latent_size", "generator_width", "discriminator_width", "discriminator_steps", "batch_size"):
+        check(config, name, getattr(config, name) >= 1, "1 or more")
+    for name in ("generator_learning_rate", "discriminator_learning_rate"):
+        check(config, name, 0 < getattr(config, name) < 1, "between 0 and 1")
+    for name in ("beta1", "beta2"):
+        check(config, name, 0 <= getattr(config, name) < 1, "at least 0 and less than 1")
+    for name in ("penalty_weight", "clip_limit"):
+        check(config, name, getattr(config, name) > 0, "more than 0")
+    check(config, "unrolled_steps", config.unrolled_steps >= 0, "0 or more")
+    if config.unrolled_steps and config.loss.startswith("wasserstein"):  # a critic's steps are clipped or penalised
         raise InvalidInput(
-            f"unrolled_steps is {unrolled_steps}, but looking ahead is not defined for {loss}: "
+            f"unrolled_steps is {config.unrolled_steps}, but looking ahead is not defined for {config.loss}: "
             "choose another loss, or set unrolled_steps to 0."
         )
 
 
-def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+def check_choice(config: Any, name: str, choices: Collection[str]) -> None:
+    """Raises `InvalidInput` unless the field `name` is one of the choices."""
+    check(config, name, getattr(config, name) in choices, f"one of {', '.join(choices)}")
+
+
+def check(config: Any, name: str, holds: bool, allowed: str) -> None:
+    """Raises `InvalidInput` unless it `holds`: one sentence with the field, its value and what is allowed."""
     if not holds:
-        raise InvalidInput(f"{name} is {value!r}, but must be {allowed}.")
+        raise InvalidInput(f"{name} is {getattr(config, name)!r}, but must be {allowed}.")

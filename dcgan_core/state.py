@@ -25,7 +25,7 @@ COMPILER = "inductor"
 
 @dataclass
 class State:
-    """Everything that changes while a run goes on. `tensors` and `restore` are what a checkpoint holds."""
+    """Everything that changes while a run goes on. `tensors` is what a checkpoint holds."""
 
     config: Config
     generator: models.Generator
@@ -49,6 +49,7 @@ class State:
         return self.average if self.config.ema_halflife_images else self.generator
 
     def tensors(self) -> dict[str, Tensor]:
+        """Everything by name, not copied; `runs.restoring` puts it back."""
         named = {"latent_rng": self.latent_rng.get_state(), **random_states()}
         for name in ("generator", "discriminator", "average"):
             named |= {f"{name}.{key}": value for key, value in getattr(self, name).state_dict().items()}
@@ -58,24 +59,6 @@ class State:
             values = self.scaler.state_dict()
             named |= {f"scaler.{key}": torch.tensor(values[key]) for key in ("scale", "_growth_tracker")}
         return named
-
-    def restore(self, tensors: dict[str, Tensor], step: int, rank: int = 0) -> None:
-        for name in ("generator", "discriminator", "average"):
-            getattr(self, name).load_state_dict(_below(name, tensors))
-            if name != "average":
-                _restore_optimizer(getattr(self, f"{name}_optimizer"), _below(f"{name}_optimizer", tensors))
-        if self.scaler and "scaler.scale" in tensors:  # not there if the run was trained in another precision so far
-            restored = {key: value.item() for key, value in _below("scaler", tensors).items()}
-            self.scaler.load_state_dict(self.scaler.state_dict() | restored)
-        self.latent_rng.set_state(tensors["latent_rng"])
-        own = tensors if rank == 0 else _below(f"process_{rank}", tensors)
-        if own:
-            torch.set_rng_state(own["torch_rng"])
-            if "cuda_rng" in own and torch.cuda.is_available():
-                torch.cuda.set_rng_state(own["cuda_rng"])
-        else:  # a process more than when the checkpoint was saved
-            _seed_process(self.config, rank, step)
-        self.step = step
 
 
 def random_states() -> dict[str, Tensor]:
@@ -106,7 +89,7 @@ def start(config: Config, machine: Machine) -> State:
         )
 
     if machine.rank:  # the same weights, but other dropout than process 0
-        _seed_process(config, machine.rank, 0)
+        seed_process(config, machine.rank, 0)
     return State(
         config=config,
         generator=generator,
@@ -130,7 +113,8 @@ def _compile(config: Config, generator: nn.Module, discriminator: nn.Module) -> 
     return cast(dict[str, nn.Module], compiled)
 
 
-def _seed_process(config: Config, rank: int, step: int) -> None:
+def seed_process(config: Config, rank: int, step: int) -> None:
+    """Other random numbers for each process, and for each step at which it joins."""
     seed_everything((config.seed * 1_000_003 + rank) * 1_000_003 + step)
 
 
@@ -154,8 +138,8 @@ def prepare(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tenso
     state.step += 1
     halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
     decay = 0.5 ** (len(real) / halflife) if halflife else 0.0
-    share_of = [parallel.share(rows, machine, config.discriminator_steps) for rows in (real, latents)]
-    return share_of[0], share_of[1], torch.full((), decay, device=real.device)
+    real, latents = (parallel.share(rows, machine, config.discriminator_steps) for rows in (real, latents))
+    return real, latents, torch.full((), decay, device=real.device)
 
 
 def iterate(state: State, real: Tensor, latents: Tensor, decay: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
@@ -163,47 +147,67 @@ def iterate(state: State, real: Tensor, latents: Tensor, decay: Tensor, machine:
 
     `real` is (discriminator_steps * B, C, S, S), `latents` is (discriminator_steps * B, latent_size), `decay` is ().
     """
-    config, game = state.config, GAMES[state.config.loss]
+    config = state.config
     generator = state.compiled.get("generator", state.generator)
-    discriminator = state.compiled.get("discriminator", state.discriminator)
-    descend = _descent(state, machine)
+    losses = []
+    for batch, noise in zip(
+        real.chunk(config.discriminator_steps), latents.chunk(config.discriminator_steps), strict=True
+    ):
+        with machine.autocast():
+            fake = generator(noise)  # made once; the last one is used by both players
+        losses.append(_discriminator_turn(state, batch, fake, machine))
+    generator_loss = _generator_turn(state, batch, fake, machine)
+    if config.ema_halflife_images:
+        update_average(state.average, state.generator, decay)
+    return torch.stack(losses).mean(), generator_loss
+
+
+def _discriminator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
+    """One update of the discriminator by the rules of its game, which may clip its weights afterwards."""
+    config = state.config
 
     def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         return config.penalty_weight * gradient_penalty(critic, real, fake)
 
-    losses = []
-    for part, noise in zip(*(rows.chunk(config.discriminator_steps) for rows in (real, latents)), strict=True):
-        with machine.autocast():
-            fake = generator(noise)  # made once; the last one is used by both players
-        loss = update_discriminator(
-            *(discriminator, state.discriminator_optimizer, game.discriminator, part, fake),
-            penalty=penalty if config.loss == "wasserstein-penalty" else None,
-            autocast=machine.autocast(),
-            descend=descend,
+    loss = update_discriminator(
+        state.compiled.get("discriminator", state.discriminator),
+        state.discriminator_optimizer,
+        GAMES[config.loss].discriminator,
+        real,
+        fake,
+        penalty=penalty if config.loss == "wasserstein-penalty" else None,
+        autocast=machine.autocast(),
+        descend=_descent(state, machine),
+    )
+    if config.loss == "wasserstein-clipping":
+        clip_weights(state.discriminator, config.clip_limit)
+    return loss
+
+
+def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
+    """One update of the generator, against the discriminator as it is now or as it will be some steps later."""
+    config = state.config
+    optimizer, game = state.generator_optimizer, GAMES[config.loss]
+    descend = _descent(state, machine)
+    if config.unrolled_steps == 0:
+        discriminator = state.compiled.get("discriminator", state.discriminator)
+        return update_generator(
+            discriminator, optimizer, game.generator, fake, autocast=machine.autocast(), descend=descend
         )
-        if config.loss == "wasserstein-clipping":
-            clip_weights(state.discriminator, config.clip_limit)
-        losses.append(loss)
-    if config.unrolled_steps:
-        in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
-        generator_loss = update_generator_unrolled(
-            *(state.discriminator, state.generator_optimizer, game.generator, part, fake.float() if in_full else fake),
-            num_steps=config.unrolled_steps,
-            discriminator_optimizer=state.discriminator_optimizer,
-            discriminator_loss_function=game.discriminator,
-            zero_sum=config.loss == "minimax",
-            autocast=nullcontext() if in_full else machine.autocast(),
-            descend=descend,
-        )
-    else:
-        generator_loss = update_generator(
-            *(discriminator, state.generator_optimizer, game.generator, fake),
-            autocast=machine.autocast(),
-            descend=descend,
-        )
-    if config.ema_halflife_images:
-        update_average(state.average, state.generator, decay)
-    return torch.stack(losses).mean(), generator_loss
+    in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
+    return update_generator_unrolled(
+        state.discriminator,
+        optimizer,
+        game.generator,
+        real,
+        fake.float() if in_full else fake,
+        num_steps=config.unrolled_steps,
+        discriminator_optimizer=state.discriminator_optimizer,
+        discriminator_loss_function=game.discriminator,
+        zero_sum=config.loss == "minimax",
+        autocast=nullcontext() if in_full else machine.autocast(),
+        descend=descend,
+    )
 
 
 def _descent(state: State, machine: Machine) -> Callable[[Tensor, torch.optim.Optimizer], None]:
@@ -264,15 +268,3 @@ def draw_latents(num_latents: int, latent_size: int, *, seed: int) -> Tensor:
 def _optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = optimizer.state_dict()["state"]
     return {f"{prefix}.{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Gives each moment the device and memory layout of its parameter, which the fused update relies on."""
-    for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
-        for key, value in _below(str(index), tensors).items():
-            like = parameter if value.shape == parameter.shape else value.to(parameter.device)
-            optimizer.state[parameter][key] = torch.empty_like(like, dtype=value.dtype).detach().copy_(value)
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from dcgan_core import parallel
@@ -23,6 +22,7 @@ from dcgan_core.data import Batches, Dataset, load
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
 from dcgan_core.runs.journal import check_tensorboard
+from dcgan_core.runs.stopping import stopping
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, advance, draw_latents, sample, start, update_average
 
@@ -82,7 +82,17 @@ def train(
         if tensorboard:
             check_tensorboard()
         parallel.by_first(machine, folder.make, out, config, machine)
-        return _run(start(config, machine), images, out, machine, judge, {}, progress, tensorboard)
+        session = _Session(
+            start(config, machine),
+            images,
+            out,
+            machine,
+            judge=judge,
+            best={},
+            progress=progress,
+            tensorboard=tensorboard,
+        )
+        return session.run()
 
 
 def resume(
@@ -117,85 +127,168 @@ def resume(
             state.config = replace(state.config, total_images=total_images)
         images = dataset or parallel.first_then_others(machine, _load_data, state.config)
         parallel.by_first(machine, folder.go_back, out, state, facts, machine)
-        return _run(state, images, out, machine, judge, facts.get("best") or {}, progress, tensorboard)
+        session = _Session(
+            state,
+            images,
+            out,
+            machine,
+            judge=judge,
+            best=facts.get("best") or {},
+            progress=progress,
+            tensorboard=tensorboard,
+        )
+        return session.run()
 
 
-def _run(
-    state: State,
-    dataset: Dataset,
-    out: Path,
-    machine: Machine,
-    judge: Judge | None,
-    best: dict[str, Any],
-    progress: bool,
-    tensorboard: bool,
-) -> State:
-    """Trains to the end; `best` holds the step and the Fréchet distance of the best evaluation so far, or nothing."""
-    config, first = state.config, machine.rank == 0
-    batches = Batches(dataset.to(machine.device).images, batch_size=config.images_per_step, seed=config.seed)
-    watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
-    journal = Journal(out, tensorboard=tensorboard and first, images=state.images)
-    examine = _Examiner(config, judge)
+class _Session:
+    """One session of training into a folder. `run` is the loop; what it calls can be read one by one.
 
-    def show() -> None:
-        journal.show(sample(state.sampler, watched), state.images)
+    `best` holds the step and the Fréchet distance of the best evaluation so far, or nothing.
+    """
 
-    if state.step == 0:
-        parallel.by_first(machine, show)
-    step = capture(state, machine) if machine.captured else advance
-    losses = torch.zeros(2, device=machine.device)  # summed on the device since the last log
-    summed = 0
-    clock = time.perf_counter() - _seconds_so_far(out)
-    bar = tqdm(
-        desc=f"training on {dataset.name}",
-        total=config.total_steps * config.images_per_step,
-        initial=state.images,
-        unit="img",
-        unit_scale=True,
-        disable=not (progress and first),
-    )
-    with closing(journal), _interruption(machine) as interrupted, bar:
-        while state.step < config.total_steps:
-            losses += torch.stack(step(state, batches(state.step), machine))
-            summed += 1
-            stop, line = interrupted.is_set(), {}
-            if machine.device.type == "cpu" or _due(state, config.log_every_images):
-                stop = parallel.anywhere(stop, machine)  # on a GPU, waits for it
-            elif machine.num_processes > 1:
-                stop = False  # the processes agree at the next log
-            last = state.step == config.total_steps or stop
-            saving = last or _due(state, config.checkpoint_every_images)
-            evaluating = config.evaluate_every_images > 0 and _due(state, config.evaluate_every_images)
-            if saving or evaluating or _due(state, config.log_every_images):
-                losses /= summed
-                parallel.average([losses], machine)
-                line = _describe(state, losses.tolist(), time.perf_counter() - clock)  # waits for the device
-                bar.set_postfix_str(
-                    f"loss D {line['discriminator_loss']:.2f}, G {line['generator_loss']:.2f}", refresh=False
-                )
-                losses.zero_()
-                summed = 0
-            if evaluating:
-                begin = time.perf_counter()
-                parallel.by_first(machine, examine, state, line)
-                pause = time.perf_counter() - begin
-                clock += pause  # neither the log nor the bar takes evaluation for training
-                if not bar.disable:
-                    bar.start_t, bar.last_print_t = bar.start_t + pause, bar.last_print_t + pause
-                distance = line.get("frechet_distance", math.inf)  # only process 0 knows it
-                if parallel.anywhere(distance < best.get("frechet_distance", math.inf), machine):
-                    best = {"step": state.step, "frechet_distance": distance}
-                    saving = True
-            if line:
-                parallel.by_first(machine, journal.write, line)
-            if last or _due(state, config.sample_every_images):
-                parallel.by_first(machine, show)
-            if saving:
-                folder.save(state, out, machine, best)
-            bar.update(config.images_per_step)
-            if stop:
-                raise KeyboardInterrupt
-    return state
+    def __init__(
+        self,
+        state: State,
+        dataset: Dataset,
+        out: Path,
+        machine: Machine,
+        *,
+        judge: Judge | None,
+        best: dict[str, Any],
+        progress: bool,
+        tensorboard: bool,
+    ) -> None:
+        config = state.config
+        self.state, self.config, self.machine, self.out, self.best = state, config, machine, out, best
+        self.batches = Batches(dataset.to(machine.device).images, batch_size=config.images_per_step, seed=config.seed)
+        self.watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
+        self.examine = _Examiner(config, judge)
+        self.name, self.progress = dataset.name, progress
+        self.journal = Journal(out, tensorboard=tensorboard and machine.rank == 0, images=state.images)
+        self.losses = torch.zeros(2, device=machine.device)  # summed on the device since the last line
+        self.num_summed = 0
+
+    def run(self) -> State:
+        """Trains to the end: one iteration, then whatever is due after it."""
+        state, machine = self.state, self.machine
+        with closing(self.journal), stopping(machine) as asked_to_stop:
+            if state.step == 0:
+                self.show()
+            step = capture(state, machine) if machine.captured else advance
+            with self.clock_and_bar():
+                while state.step < self.config.total_steps:
+                    self.add(step(state, self.batches(state.step), machine))
+                    due = self.due(asked_to_stop)
+                    found_best = due.line and self.log(due.evaluation)
+                    if due.samples:
+                        self.show()
+                    if due.checkpoint or found_best:
+                        folder.save(state, self.out, machine, self.best)
+                    self.bar.update(self.config.images_per_step)
+                    if due.stop:
+                        raise KeyboardInterrupt
+        return state
+
+    def clock_and_bar(self) -> tqdm:
+        """Starts counting the seconds of training, and shows the progress bar as long as it is open."""
+        self.clock = time.perf_counter() - _seconds_so_far(self.out)  # when it would have begun without any pause
+        self.bar = tqdm(
+            desc=f"training on {self.name}",
+            total=self.config.total_steps * self.config.images_per_step,
+            initial=self.state.images,
+            unit="img",
+            unit_scale=True,
+            disable=not (self.progress and self.machine.rank == 0),
+        )
+        return self.bar
+
+    def add(self, losses: tuple[Tensor, Tensor]) -> None:
+        """Takes the losses of one iteration into the next line."""
+        self.losses += torch.stack(losses)
+        self.num_summed += 1
+
+    def due(self, asked_to_stop: threading.Event) -> _Due:
+        """What has to be done after this iteration. Several processes agree on stopping at each line of the log."""
+        config = self.config
+        log = self._reached(config.log_every_images)
+        evaluation = self._reached(config.evaluate_every_images)
+        samples = self._reached(config.sample_every_images)
+        checkpoint = self._reached(config.checkpoint_every_images)
+        stop = asked_to_stop.is_set()
+        if log or self.machine.device.type == "cpu":
+            stop = parallel.anywhere(stop, self.machine)  # on a GPU, waits for it
+        elif self.machine.num_processes > 1:
+            stop = False
+        last = stop or self.state.step == config.total_steps
+        line = last or log or checkpoint or evaluation
+        return _Due(line, evaluation, samples or last, checkpoint or last, stop)
+
+    def _reached(self, every_images: int) -> bool:
+        """True in the first iteration that reaches or passes a multiple of `every_images`; never for 0."""
+        now, before = self.state.images, self.state.images - self.config.images_per_step
+        return every_images > 0 and now // every_images > before // every_images
+
+    def log(self, evaluation: bool) -> bool:
+        """Writes a line, with measures of samples if asked for; true if this is the best generator so far."""
+        line = self.describe()
+        found_best = evaluation and self.evaluate(line)
+        parallel.by_first(self.machine, self.journal.write, line)
+        return found_best
+
+    def describe(self) -> dict[str, Any]:
+        """The line of metrics.jsonl about the iterations since the last one. Waits for the device.
+
+        Raises `Diverged` if a loss is not finite.
+        """
+        mean = self.losses / self.num_summed
+        parallel.average([mean], self.machine)
+        discriminator_loss, generator_loss = mean.tolist()
+        if not (math.isfinite(discriminator_loss) and math.isfinite(generator_loss)):
+            raise Diverged(
+                f"a loss is no longer finite at {self.state.images} images: the checkpoint from before is kept; "
+                "start again with lower learning rates."
+            )
+        self.losses.zero_()
+        self.num_summed = 0
+        self.bar.set_postfix_str(f"loss D {discriminator_loss:.2f}, G {generator_loss:.2f}", refresh=False)
+        return {
+            "images": self.state.images,
+            "discriminator_loss": discriminator_loss,
+            "generator_loss": generator_loss,
+            "seconds": time.perf_counter() - self.clock,
+        }
+
+    def evaluate(self, line: dict[str, Any]) -> bool:
+        """Adds measures of samples to the line; true, in every process, if this is the best generator so far."""
+        begin = time.perf_counter()
+        parallel.by_first(self.machine, self.examine, self.state, line)
+        pause = time.perf_counter() - begin
+        self.clock += pause  # neither the log nor the bar takes evaluation for training
+        if not self.bar.disable:
+            self.bar.start_t, self.bar.last_print_t = self.bar.start_t + pause, self.bar.last_print_t + pause
+        distance = line.get("frechet_distance", math.inf)  # only process 0 knows it
+        is_best = parallel.anywhere(distance < self.best.get("frechet_distance", math.inf), self.machine)
+        if is_best:
+            self.best = {"step": self.state.step, "frechet_distance": distance}
+        return is_best
+
+    def show(self) -> None:
+        """Saves a grid of samples from the watched latents."""
+
+        def save_grid() -> None:
+            self.journal.show(sample(self.state.sampler, self.watched), self.state.images)
+
+        parallel.by_first(self.machine, save_grid)
+
+
+class _Due(NamedTuple):
+    """What has to be done after an iteration."""
+
+    line: bool  # of metrics.jsonl
+    evaluation: bool
+    samples: bool
+    checkpoint: bool
+    stop: bool
 
 
 class _Examiner:
@@ -222,22 +315,6 @@ class _Examiner:
         line |= {name: report[name] for name in ("frechet_distance", "classes_covered", "recognised", "num_samples")}
 
 
-def _describe(state: State, losses: list[float], seconds: float) -> dict[str, Any]:
-    """One line of metrics.jsonl. Raises `Diverged` if a loss is not finite."""
-    if not all(map(math.isfinite, losses)):
-        raise Diverged(
-            f"a loss is no longer finite at {state.images} images: the checkpoint from before is kept; "
-            "start again with lower learning rates."
-        )
-    names = ("discriminator_loss", "generator_loss")
-    return {"images": state.images, **dict(zip(names, losses, strict=True)), "seconds": seconds}
-
-
-def _due(state: State, every_images: int) -> bool:
-    """True in the first iteration that reaches or passes a multiple of `every_images`."""
-    return state.images // every_images > (state.images - state.config.images_per_step) // every_images
-
-
 def _load_data(config: Config) -> Dataset:
     return load(
         config.data,
@@ -251,30 +328,3 @@ def _load_data(config: Config) -> Dataset:
 def _seconds_so_far(out: Path) -> float:
     lines = read_metrics(out)
     return lines[-1]["seconds"] if lines else 0.0
-
-
-@contextmanager
-def _interruption(machine: Machine) -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets, so that the loop can finish its iteration and save; a second one stops.
-
-    With several processes, torchrun passes signals on, so that one Ctrl-C may arrive twice: then none of them stops.
-    """
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    several = machine.num_processes > 1
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)[: 1 + several]}
-
-    def note(number: int, frame: object) -> None:
-        event.set()
-        if not several:
-            signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

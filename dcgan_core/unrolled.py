@@ -48,7 +48,11 @@ def update_generator_unrolled(
     if num_steps == 0:
         return update_generator(discriminator, optimizer, loss_function, fake, autocast=autocast, descend=descend)
     ahead = look_ahead(
-        *(discriminator, discriminator_optimizer, discriminator_loss_function, real, fake),
+        discriminator=discriminator,
+        optimizer=discriminator_optimizer,
+        loss_function=discriminator_loss_function,
+        real=real,
+        fake=fake,
         num_steps=num_steps,
         autocast=autocast,
     )

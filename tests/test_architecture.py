@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import io
+import json
 import re
 import sys
 import tokenize
@@ -20,34 +22,64 @@ import import_picture
 from import_picture import imported
 
 FOLDER = Path(dcgan_core.__file__).parent
-ORDER = (
-    *(
-        "config",
-        "runtime",
-        "glyphs",
-        "data",
-        "models",
-        "mixtures",
-        "stacked",
-        "losses",
-        "steps",
-        "unrolled",
-        "ensemble",
-    ),
-    *("classifiers", "metrics", "neighbours", "features", "evaluation"),
-    *("checkpoint", "parallel", "state", "capture", "journal", "folder", "train", "recorded"),
-    *("protocol", "outcomes", "comparison"),
-    *("ladder", "benchmark", "cli"),
-)
+HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own rooms, too
+    "config": (),
+    "runtime": (),
+    "parallel": (),
+    "data": ("glyphs", "batches", "folder", "named"),
+    "models": (),
+    "losses": (),
+    "steps": (),
+    "unrolled": (),
+    "state": (),
+    "capture": (),
+    "runs": ("stopping", "checkpoint", "restoring", "journal", "folder"),
+    "metrics": ("distances", "neighbours", "classifiers", "features", "evaluation", "make_weights"),
+    "train": (),
+    "recorded": (),
+    "laboratory": ("mixtures", "stacked", "ensemble", "protocol", "outcomes", "comparison"),
+    "benchmark": ("ladder", "timing"),
+    "cli": (),
+}
+ORDER = tuple(f"{room}.{inner}" if inner else room for room, rooms in HOUSE.items() for inner in rooms or ("",))
 LINE_LIMIT, CODE_LIMIT = 400, 200
-LONGER = {"train", "ensemble"}  # the architecture page says why
-PAGE = Path(__file__).parent.parent / "book" / "architecture.md"
+LONGER = {"train", "laboratory.ensemble"}  # the architecture page says why
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "book" / "architecture.md"
+
+
+def place(room: str) -> Path:
+    return FOLDER / f"{room.replace('.', '/')}.py"
+
+
+def source(room: str) -> str:
+    return place(room).read_text(encoding="utf-8")
+
+
+def offered(folder: str) -> dict[str, str]:
+    """The names that a folder offers, and the rooms that they come from."""
+    tree = ast.parse((FOLDER / folder / "__init__.py").read_text(encoding="utf-8"))
+    statements = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: node.module.removeprefix("dcgan_core.")
+        for node in statements
+        for alias in node.names
+        if node.module
+    }
 
 
 def rooms(source: str) -> set[str]:
-    """The rooms of dcgan_core that a file imports from."""
-    parts = [name.split(".") for name in imported(source)]
-    return {part[1] for part in parts if part[0] == "dcgan_core" and len(part) > 1 and part[1] != "__version__"}
+    """The rooms of dcgan_core that a file imports from; a name that a folder offers leads to the room behind it."""
+    found = set()
+    for name in imported(source):
+        parts = name.split(".")
+        if parts[0] != "dcgan_core" or len(parts) < 2 or parts[1] == "__version__":
+            continue
+        if parts[1] not in HOUSE or not HOUSE[parts[1]]:
+            found.add(parts[1])
+        elif len(parts) > 2:
+            found.add(offered(parts[1]).get(parts[2], f"{parts[1]}.{parts[2]}"))
+    return found
 
 
 def downward(room: str, source: str, order: tuple[str, ...] = ORDER) -> set[str]:
@@ -55,13 +87,26 @@ def downward(room: str, source: str, order: tuple[str, ...] = ORDER) -> set[str]
     return rooms(source) - set(order[: order.index(room)])
 
 
-def source(room: str) -> str:
-    return (FOLDER / f"{room}.py").read_text(encoding="utf-8")
-
-
 def test_the_order_lists_exactly_the_modules_that_exist():
-    existing = {path.stem for path in FOLDER.glob("*.py")} - {"__init__", "__main__"}
-    assert existing == set(ORDER)
+    existing = {path.relative_to(FOLDER).with_suffix("").as_posix().replace("/", ".") for path in FOLDER.rglob("*.py")}
+    assert {room for room in existing if "__" not in room and not room.startswith("teaching")} == set(ORDER)
+
+
+def test_at_the_top_lie_twelve_rooms_and_each_folder_says_what_lives_there():
+    assert len([room for room, inner in HOUSE.items() if not inner]) == 12
+    for folder in (*(room for room, inner in HOUSE.items() if inner), "teaching"):
+        tree = ast.parse((FOLDER / folder / "__init__.py").read_text(encoding="utf-8"))
+        docstring = ast.get_docstring(tree)
+        assert docstring and docstring.count(".") == 1 and docstring.endswith(".") and "\n" not in docstring
+        assert {type(node) for node in tree.body[1:]} <= {ast.ImportFrom, ast.Assign}, "nothing is written there"
+
+
+@pytest.mark.parametrize("folder", [room for room, inner in HOUSE.items() if inner])
+def test_a_folder_offers_names_of_its_own_rooms_only(folder):
+    behind = offered(folder)
+    assert behind and set(behind.values()) <= {f"{folder}.{room}" for room in HOUSE[folder]}
+    module = importlib.import_module(f"dcgan_core.{folder}")
+    assert sorted(module.__all__) == sorted(behind)
 
 
 @pytest.mark.parametrize("room", ORDER)
@@ -72,11 +117,13 @@ def test_imports_point_only_up(room):
 def test_an_import_that_points_down_is_seen_wherever_it_hides():
     for statement in ("import dcgan_core.train", "from dcgan_core import train", "from dcgan_core.train import sample"):
         assert downward("losses", f"def late():\n    {statement}\n") - {"sample"} == {"train"}
+    for statement in ("from dcgan_core.metrics import judge_for", "import dcgan_core.metrics.evaluation"):
+        assert downward("metrics.distances", statement) == {"metrics.evaluation"}
     assert downward("cli", "from dcgan_core.teaching import plots") == {"teaching"}
 
 
 def test_config_and_glyphs_need_no_torch():
-    for room in ("config", "glyphs"):
+    for room in ("config", "data.glyphs"):
         assert "torch" not in {name.split(".")[0] for name in imported(source(room))}
 
 
@@ -84,7 +131,7 @@ def test_config_needs_the_standard_library_only():
     assert {name.split(".")[0] for name in imported(source("config"))} <= sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("room", ["metrics", "neighbours"])
+@pytest.mark.parametrize("room", ["metrics.distances", "metrics.neighbours"])
 def test_metrics_know_neither_images_nor_networks(room):
     assert rooms(source(room)) == set()
 
@@ -135,21 +182,38 @@ def test_what_train_needs_is_as_long_as_the_page_says():
     )
 
 
-def test_the_picture_in_the_book_shows_exactly_the_imports_and_agrees_with_the_order():
-    picture = ElementTree.fromstring(import_picture.draw(import_picture.read_imports(FOLDER), "label"))
+def pictured(imports: dict[str, set[str]], folders: set[str]) -> set[tuple[str, str]]:
+    """The pairs (room, what it imports) that the picture's dots stand for; every dot lies below the stairs."""
+    picture = ElementTree.fromstring(import_picture.draw(imports, "label", folders))
     step, name_at, name_in = {}, {}, {}
     for square, label in zip(picture.iter("rect"), picture.iter("text"), strict=True):
+        name = label.text.removesuffix("/")
+        assert label.text.endswith("/") == (square.get("stroke") is not None) == (name in folders)
         x, y = float(square.get("x")) + 3, float(square.get("y")) + 3
-        step[label.text], name_at[y], name_in[x] = x, label.text, label.text
+        step[name], name_at[y], name_in[x] = x, name, name
     dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in picture.iter("circle")]
-    drawn = {(name_at[y], name_in[x]) for x, y in dots}
-
-    assert set(step) == {*ORDER, "teaching"}
-    assert {pair for pair in drawn if pair[0] != "teaching"} == {
-        (room, other) for room in ORDER for other in rooms(source(room))
-    }
-    assert all(other in ORDER[: ORDER.index(room)] for room, other in drawn if room != "teaching")
+    assert set(step) == set(imports)
     assert all(x < step[name_at[y]] for x, y in dots), "a dot above the stairs: an import of a room further down"
+    return {(name_at[y], name_in[x]) for x, y in dots}
+
+
+def test_the_picture_in_the_book_shows_exactly_the_imports_between_rooms_and_folders():
+    folders = {room for room, inner in HOUSE.items() if inner} | {"teaching"}
+    assert import_picture.folders_of(FOLDER) == folders
+    drawn = pictured(import_picture.read_imports(FOLDER), folders)
+    names = list(HOUSE)
+    pairs = {(room.split(".")[0], other.split(".")[0]) for room in ORDER for other in rooms(source(room))}
+    assert {pair for pair in drawn if pair[0] != "teaching"} == {pair for pair in pairs if pair[0] != pair[1]}
+    assert all(names.index(other) < names.index(room) for room, other in drawn if room != "teaching")
+
+
+@pytest.mark.parametrize("folder", [room for room, inner in HOUSE.items() if inner])
+def test_a_folder_opens_into_a_picture_of_exactly_its_own_rooms_and_imports(folder):
+    imports = import_picture.read_imports(FOLDER / folder, f"dcgan_core.{folder}")
+    assert set(imports) == set(HOUSE[folder])
+    own = [room for room in ORDER if room.startswith(f"{folder}.")]
+    expected = {(room, other) for room in own for other in rooms(source(room)) if other.startswith(f"{folder}.")}
+    assert {(f"{folder}.{a}", f"{folder}.{b}") for a, b in pictured(imports, set())} == expected
 
 
 def test_no_circle_of_imports_can_be_drawn(tmp_path):
@@ -157,3 +221,24 @@ def test_no_circle_of_imports_can_be_drawn(tmp_path):
         (tmp_path / f"{room}.py").write_text(f"import {tmp_path.name}.{other}\n")
     with pytest.raises(AssertionError, match=r"imports (egg|hen): a circle"):
         import_picture.read_imports(tmp_path)
+
+
+def starred_tuples(source: str) -> list[int]:
+    """Lines of calls that unpack a tuple written on the spot, `f(*(a, b), c=d)`: its arguments have no names."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    starred = [argument for call in calls for argument in call.args if isinstance(argument, ast.Starred)]
+    return [argument.lineno for argument in starred if isinstance(argument.value, ast.Tuple | ast.List)]
+
+
+def test_calls_name_their_arguments_or_are_short():
+    assert starred_tuples("f(*(a, b), c=d)\nf(*[a, b])\n") == [1, 2]
+    assert starred_tuples("f(*rows)\nx = (*(a, b), c)\nf(*(row for row in rows))\n") == []
+    paths = [path for folder in ("dcgan_core", "tests", "book") for path in (ROOT / folder).rglob("*.py")]
+    found = {path.name: starred_tuples(path.read_text(encoding="utf-8")) for path in paths}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        found[path.name] = [
+            line for cell in code for line in starred_tuples(re.sub(r"^( *)[%!].*", r"\1pass", cell, flags=re.M))
+        ]
+    assert {name: lines for name, lines in found.items() if lines} == {}

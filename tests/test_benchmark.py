@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import benchmark, cli, state
-from dcgan_core.benchmark import ladder
+from dcgan_core import cli, state
+from dcgan_core.benchmark import ladder, timing
 from dcgan_core.benchmark.ladder import LEARNING_RATE, Impossible, LossesDiffer, Row, core_loop, prepare, tutorial_loop
 from dcgan_core.config import Config
 from dcgan_core.runtime import choose_machine
@@ -152,16 +152,16 @@ def flop_by_hand(config: Config) -> int:
 def test_the_operations_are_those_counted_by_hand(rows, cpu):
     full = Config(image_size=64, channels=3, generator_width=64, discriminator_width=64, batch_size=2)
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    flop, _ = benchmark.work(row(rows, "moving average: as train"), full, images)
+    flop, _ = timing.work(row(rows, "moving average: as train"), full, images)
     assert flop == flop_by_hand(full)
     assert round(flop / 1e9, 4) == 2.2746
-    not_frozen, _ = benchmark.work(row(rows, "no waits"), full, images)
+    not_frozen, _ = timing.work(row(rows, "no waits"), full, images)
     assert round(not_frozen / 1e9, 4) == 2.4823
 
 
 def test_bytes_are_those_of_inputs_and_outputs():
     ones = torch.ones(1000)
-    with benchmark._Traffic() as traffic:
+    with timing._Traffic() as traffic:
         ones.view(10, 100).add(ones.view(10, 100)).t()
     assert traffic.num_bytes == 3 * 4000
 
@@ -192,10 +192,10 @@ def test_a_row_that_cannot_run_says_why(rows, images, monkeypatch, cpu):
 
 
 def test_the_result_holds_what_was_measured_and_on_what(rows, images, cpu, monkeypatch):
-    monkeypatch.setattr(benchmark, "copy_speed", lambda device: 2e9)
-    monkeypatch.setattr(benchmark, "matrix_speed", lambda precision, device: 3e9)
+    monkeypatch.setattr(timing, "copy_speed", lambda device: 2e9)
+    monkeypatch.setattr(timing, "matrix_speed", lambda precision, device: 3e9)
     result = json.loads(
-        json.dumps(benchmark.measure(rows, SMALL, images, cpu, num_steps=1, num_repeats=3), allow_nan=False)
+        json.dumps(timing.measure(rows, SMALL, images, cpu, num_steps=1, num_repeats=3), allow_nan=False)
     )
     assert result.keys() == {
         *("config", "machine", "counts", "matrix_flop_per_second", "copy_bytes_per_second", "rows")
@@ -216,14 +216,14 @@ def test_the_result_holds_what_was_measured_and_on_what(rows, images, cpu, monke
         assert line["share_of_matrix_speed"] == pytest.approx(speed * line["flop_per_image"] / 3e9)
         assert line["share_of_copy_speed"] == pytest.approx(speed * line["bytes_per_image"] / 2e9)
     assert result["rows"][0]["ratio"] == [1, 1, 1]
-    text = benchmark.table(result)
+    text = timing.table(result)
     assert all(row.change in text for row in rows)
     assert "skipped: CUDA graphs need a CUDA device" in text
 
 
 def test_speeds_of_the_machine_are_measured(cpu):
-    assert benchmark.copy_speed(cpu.device, num_calls=1) > 0
-    assert benchmark.matrix_speed(torch.float32, cpu.device, num_calls=1) > 0
+    assert timing.copy_speed(cpu.device, num_calls=1) > 0
+    assert timing.matrix_speed(torch.float32, cpu.device, num_calls=1) > 0
 
 
 QUICK = (
@@ -272,7 +272,7 @@ def test_mistakes_on_the_command_line_are_one_sentence(run, flags, word):
 
 
 def test_pictures_are_as_many_as_a_small_data_set():
-    images = benchmark.pictures(replace(SMALL, channels=3), num_different=8, num_copies=3)
+    images = timing.pictures(replace(SMALL, channels=3), num_different=8, num_copies=3)
     assert images.shape == (24, 3, 16, 16)
     assert images.dtype == torch.uint8
 

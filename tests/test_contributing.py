@@ -87,8 +87,10 @@ def test_a_loss_is_added_in_these_steps(copy):
 def test_a_data_set_is_added_in_these_steps(copy):
     entry = '"kmnist": torchvision.datasets.KMNIST'
     assert entry in GUIDE and '("kmnist", "KMNIST")' in GUIDE
-    replace(copy / "dcgan_core" / "data.py", "NAMES = (", 'NAMES = ("kmnist", ')
-    insert(copy / "dcgan_core" / "data.py", f"        {entry},\n", after='"fashion-mnist": torchvision.datasets.')
+    replace(copy / "dcgan_core" / "data" / "named.py", "NAMES = (", 'NAMES = ("kmnist", ')
+    insert(
+        copy / "dcgan_core" / "data" / "named.py", f"        {entry},\n", after='"fashion-mnist": torchvision.datasets.'
+    )
     known = '("fashion-mnist", "FashionMNIST")'
     replace(copy / "tests" / "test_data.py", known, f'{known}, ("kmnist", "KMNIST")')
     assert run_tests(copy, "tests/test_data.py", "-k", "kmnist") >= 2

@@ -75,8 +75,10 @@ def inverted(state: State, real: Tensor, machine: Machine) -> None:
     for _ in range(CRITIC_STEPS - 1):
         latents = torch.randn(BATCH, state.config.latent_size)
         update_generator(
-            *(state.discriminator, state.generator_optimizer, GAMES[state.config.loss].generator),
-            state.generator(latents),
+            discriminator=state.discriminator,
+            optimizer=state.generator_optimizer,
+            loss_function=GAMES[state.config.loss].generator,
+            fake=state.generator(latents),
         )
 
 

@@ -135,7 +135,7 @@ def test_an_unknown_name_lists_what_there_is():
 
 
 def test_glyphs_carry_their_labels(monkeypatch):
-    monkeypatch.setattr("dcgan_core.data.NUM_GLYPHS", {"train": 60, "test": 30})
+    monkeypatch.setattr("dcgan_core.data.named.NUM_GLYPHS", {"train": 60, "test": 30})
     train, test = (load("glyphs", image_size=16, channels=3, split=split) for split in ("train", "test"))
     assert train.images.shape == (60, 3, 16, 16) and test.images.shape == (30, 3, 16, 16)
     assert train.labels is not None and train.labels.shape == (60,) and len(train.class_names) == 26
@@ -146,8 +146,8 @@ def test_glyphs_carry_their_labels(monkeypatch):
 @pytest.fixture
 def few_digits(monkeypatch):
     """Data sets so small that drawing them takes no time."""
-    monkeypatch.setattr("dcgan_core.data.NUM_GLYPHS", {"train": 60, "test": 30})
-    monkeypatch.setattr("dcgan_core.data.NUM_STACKED", {"train": 2_000, "test": 40})
+    monkeypatch.setattr("dcgan_core.data.named.NUM_GLYPHS", {"train": 60, "test": 30})
+    monkeypatch.setattr("dcgan_core.data.named.NUM_STACKED", {"train": 2_000, "test": 40})
 
 
 def test_digits_carry_their_ten_labels(few_digits):

@@ -59,13 +59,21 @@ def one_seed(config: PointConfig, seed: int) -> tuple[Tensor, Tensor]:
             real = mixture.sample(config.batch_size, rng=rng, dtype=DOUBLE)
             fake = generator(draw(config.batch_size, config.latent_size))
             discriminator_loss = update_discriminator(
-                *(discriminator, discriminator_optimizer, game.discriminator, real, fake),
+                discriminator=discriminator,
+                optimizer=discriminator_optimizer,
+                loss_function=game.discriminator,
+                real=real,
+                fake=fake,
                 penalty=penalty if config.loss == "wasserstein-penalty" else None,
             )
             if config.loss == "wasserstein-clipping":
                 clip_weights(discriminator, config.clip_limit)
         generator_loss = update_generator_unrolled(
-            *(discriminator, generator_optimizer, game.generator, real, fake),
+            discriminator=discriminator,
+            optimizer=generator_optimizer,
+            loss_function=game.generator,
+            real=real,
+            fake=fake,
             num_steps=config.unrolled_steps,
             discriminator_optimizer=discriminator_optimizer,
             discriminator_loss_function=game.discriminator,

@@ -232,7 +232,11 @@ def assert_penalty_is_minimised_but_not_returned(players: Players, update) -> No
     gradients = torch.autograd.grad(total, list(judge.parameters()))
     expected = [weight - RATE * gradient for weight, gradient in zip(judge.parameters(), gradients, strict=True)]
     returned = update(
-        *(players.discriminator, players.discriminator_optimizer, discriminator_loss, players.real, fake),
+        players.discriminator,
+        players.discriminator_optimizer,
+        discriminator_loss,
+        players.real,
+        fake,
         penalty=a_penalty,
     )
     assert returned == loss.detach(), "returned"
@@ -271,8 +275,11 @@ def test_the_penalty_sees_detached_float32_images_outside_autocast(players):
 
     critic = Discriminator(image_size=16, channels=1, width=4, norm="layer")
     update_discriminator(
-        *(critic, torch.optim.SGD(critic.parameters(), RATE), critic_loss, players.real),
-        players.generator(players.latents).bfloat16(),
+        discriminator=critic,
+        optimizer=torch.optim.SGD(critic.parameters(), RATE),
+        loss_function=critic_loss,
+        real=players.real,
+        fake=players.generator(players.latents).bfloat16(),
         penalty=penalty,
         autocast=torch.autocast("cpu", torch.bfloat16),
     )

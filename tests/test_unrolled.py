@@ -55,8 +55,11 @@ class Game:
 
     def step_generator(self, num_steps: int, update=update_generator_unrolled, rate: float = 0.0, **settings) -> Tensor:
         return update(
-            *(self.discriminator, SGD(self.generator.parameters(), rate), non_saturating_generator_loss),
-            *(self.real, self.fake()),
+            self.discriminator,
+            SGD(self.generator.parameters(), rate),
+            non_saturating_generator_loss,
+            self.real,
+            self.fake(),
             **{
                 "num_steps": num_steps,
                 "discriminator_optimizer": self.optimizer,
@@ -100,7 +103,11 @@ def scalar_gradient(num_steps: int, discriminator_loss_function, update=update_g
     made = nn.Parameter(torch.tensor([G], dtype=torch.float64))
     score = Score(W)
     update(
-        *(score, SGD([made], 0.0), critic_generator_loss, torch.tensor([R], dtype=torch.float64), 1 * made),
+        score,
+        SGD([made], 0.0),
+        critic_generator_loss,
+        torch.tensor([R], dtype=torch.float64),
+        1 * made,
         num_steps=num_steps,
         discriminator_optimizer=SGD(score.parameters(), RATE),
         discriminator_loss_function=discriminator_loss_function,
@@ -331,7 +338,11 @@ def test_a_loss_that_raises_leaves_the_discriminator_unchanged():
     optimizer = SGD(game.generator.parameters(), 0.1)
     with pytest.raises(ZeroDivisionError):
         update_generator_unrolled(
-            *(game.discriminator, optimizer, broken, game.real, game.fake()),
+            discriminator=game.discriminator,
+            optimizer=optimizer,
+            loss_function=broken,
+            real=game.real,
+            fake=game.fake(),
             num_steps=2,
             discriminator_optimizer=game.optimizer,
             discriminator_loss_function=discriminator_loss,
@@ -375,8 +386,11 @@ def test_the_step_is_taken_by_the_generators_optimizer_down_the_gradient():
 
 def minimax_gradient(game: Game, num_steps: int, *, zero_sum: bool) -> Tensor:
     update_generator_unrolled(
-        *(game.discriminator, SGD(game.generator.parameters(), 0.0), minimax_generator_loss),
-        *(game.real, game.fake()),
+        discriminator=game.discriminator,
+        optimizer=SGD(game.generator.parameters(), 0.0),
+        loss_function=minimax_generator_loss,
+        real=game.real,
+        fake=game.fake(),
         num_steps=num_steps,
         discriminator_optimizer=game.optimizer,
         discriminator_loss_function=discriminator_loss,

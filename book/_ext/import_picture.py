@@ -3,7 +3,8 @@
 Both are made from the import statements and docstrings while the page is built, so neither can be out of date.
 
 - `{import-picture} PACKAGE` draws a staircase; its content is the caption.
-- `{import-list} PACKAGE` lists each room with the first sentence of its docstring and the rooms that it imports.
+- `{import-list} PACKAGE` lists each room with the first sentence of its docstring and the rooms that it imports; a
+  folder opens into a staircase and a list of its own.
 
 A room is a module of the package, or a folder in it.
 """
@@ -33,23 +34,24 @@ def imported(source):
 
 
 def find_rooms(folder):
-    """The rooms below the package's `folder`: name to its Python files, the one with the docstring first."""
+    """The rooms right below `folder`: name to its Python files, the one with the docstring first."""
     rooms = {path.stem: [path] for path in sorted(folder.glob("*.py")) if not path.stem.startswith("__")}
     for inner in sorted(path.parent for path in folder.glob("*/__init__.py")):
         rooms[inner.name] = [inner / "__init__.py", *sorted(set(inner.glob("*.py")) - {inner / "__init__.py"})]
     return rooms
 
 
-def read_imports(folder):
-    """For each room the set of the other rooms that it imports, from the room that needs least to the one that needs
-    most: of two rooms, one that imports the other always comes later.
+def read_imports(folder, package=None):
+    """For each room in `folder` the set of the other rooms there that it imports, from the room that needs least to the
+    one that needs most: of two rooms, one that imports the other always comes later. `package` is the folder's dotted
+    name; the package's own folder has that of the folder.
     """
-    rooms = find_rooms(folder)
+    rooms, prefix = find_rooms(folder), f"{package or folder.name}."
     direct = {}
     for room, files in rooms.items():
         names = set().union(*(imported(path.read_text(encoding="utf-8")) for path in files))
-        parts = [name.split(".") for name in names]
-        direct[room] = {part[1] for part in parts if part[0] == folder.name and len(part) > 1} & set(rooms) - {room}
+        inside = {name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)}
+        direct[room] = inside & set(rooms) - {room}
 
     def needs(room, above=()):
         assert room not in above, f"{' imports '.join([*above, room])}: a circle"
@@ -58,8 +60,11 @@ def read_imports(folder):
     return {room: direct[room] for room in sorted(direct, key=lambda room: (len(needs(room)), room))}
 
 
-def draw(imports, label):
-    """The staircase as SVG: a step for each room, and left of a step a dot for each room that it imports."""
+def draw(imports, label, folders=()):
+    """The staircase as SVG: a step for each room, and left of a step a dot for each room that it imports.
+
+    The steps of `folders` are hollow, and their names end in a slash.
+    """
     rooms = list(imports)
     width, height = COLUMN * len(rooms) + NAME_WIDTH, ROW * len(rooms)
     parts = [
@@ -76,13 +81,29 @@ def draw(imports, label):
             title = f"<title>{room} imports {rooms[column]}</title>"
             centre = f'cx="{COLUMN * (column + 0.5)}" cy="{y}"'
             parts.append(f'<circle {centre} r="3" fill="var(--pst-color-primary, currentColor)">{title}</circle>')
-        parts.append(f'<rect x="{x - 3}" y="{y - 3}" width="6" height="6"/>')
-        parts.append(f'<text x="{x + 7}" y="{y + FONT_SIZE / 3:.1f}">{room}</text>')
+        hollow = ' fill="var(--pst-color-background, white)" stroke="currentColor"' if room in folders else ""
+        parts.append(f'<rect x="{x - 3}" y="{y - 3}" width="6" height="6"{hollow}/>')
+        name = f"{room}/" if room in folders else room
+        parts.append(f'<text x="{x + 7}" y="{y + FONT_SIZE / 3:.1f}">{name}</text>')
     return "\n".join([*parts, "</svg>"])
 
 
 def package_folder(name):
     return Path(importlib.util.find_spec(name).submodule_search_locations[0])
+
+
+def folders_of(folder):
+    """The names of the rooms in `folder` that are folders."""
+    return {room for room, files in find_rooms(folder).items() if files[0].name == "__init__.py"}
+
+
+def in_words(imports):
+    """What a picture's label says."""
+    number = sum(map(len, imports.values()))
+    return (
+        f"from {next(iter(imports))} at the top, which imports no other, to {list(imports)[-1]} at the bottom. Dots "
+        f"mark {number} imports, and all of them lie below the stairs. The list that follows says the same in words."
+    )
 
 
 class ImportPicture(SphinxDirective):
@@ -91,17 +112,16 @@ class ImportPicture(SphinxDirective):
     option_spec: ClassVar = {"name": str}
 
     def run(self):
-        imports = read_imports(package_folder(self.arguments[0]))
-        number = sum(map(len, imports.values()))
+        folder = package_folder(self.arguments[0])
+        imports, folders = read_imports(folder), folders_of(folder)
         label = (
-            f"A staircase of the {len(imports)} rooms of {self.arguments[0]}, from {next(iter(imports))} at the top, "
-            f"which imports no other, to {list(imports)[-1]} at the bottom. Dots mark {number} imports, and all of "
-            "them lie below the stairs. The list that follows says the same in words."
+            f"A staircase of the {len(imports)} rooms of {self.arguments[0]}, {len(folders)} of which are folders, "
+            f"{in_words(imports)}"
         )
         caption = nodes.caption()
         words, messages = self.parse_inline(" ".join(self.content))
         caption += words
-        figure = nodes.figure("", nodes.raw("", draw(imports, label), format="html"), caption)
+        figure = nodes.figure("", nodes.raw("", draw(imports, label, folders), format="html"), caption)
         self.add_name(figure)
         return [figure, *messages]
 
@@ -111,18 +131,38 @@ class ImportList(SphinxDirective):
 
     def run(self):
         folder = package_folder(self.arguments[0])
-        files = find_rooms(folder)
+        return [self.rooms(folder, folder.name)]
+
+    def rooms(self, folder, package):
+        """A definition list of the rooms in `folder`; a room that is a folder holds one of its own."""
+        files, inner = find_rooms(folder), folders_of(folder)
         address = self.config.html_theme_options.get("repository_url", "")
         items = nodes.definition_list()
-        for room, others in read_imports(folder).items():
+        for room, others in read_imports(folder, package).items():
             docstring = ast.get_docstring(ast.parse(files[room][0].read_text(encoding="utf-8")))
             sentence = docstring.replace("\n", " ").replace("`", "").split(". ")[0].rstrip(".")
-            path = files[room][0].relative_to(folder.parent).as_posix().removesuffix("/__init__.py")
-            link = nodes.reference("", "", nodes.literal("", room), refuri=f"{address}/blob/main/{path}")
-            needs = f"Imports {', '.join(sorted(others))}." if others else "Imports no other room."
-            definition = nodes.definition("", nodes.paragraph("", f"{sentence}. {needs}"))
+            root = folder.parents[package.count(".")]
+            path = files[room][0].relative_to(root).as_posix().removesuffix("/__init__.py")
+            name = f"{room}/" if room in inner else room
+            link = nodes.reference("", "", nodes.literal("", name), refuri=f"{address}/blob/main/{path}")
+            needs = f" Imports {', '.join(sorted(others))}." if others else " Imports no other room."
+            definition = nodes.definition("", nodes.paragraph("", f"{sentence}.{needs}"))
+            if room in inner and room != "teaching":  # a file for each chapter needs no picture
+                definition += self.opened(folder / room, f"{package}.{room}")
             items += nodes.definition_list_item("", nodes.term("", "", link), definition)
-        return [items]
+        return items
+
+    def opened(self, folder, package):
+        """What a reader sees who opens a folder: its own staircase, and its rooms one by one."""
+        imports = read_imports(folder, package)
+        label = f"A staircase of the {len(imports)} rooms in {folder.name}, {in_words(imports)}"
+        names = ", ".join(imports)
+        begin = f'<details class="import-folder"><summary>{len(imports)} rooms: {escape(names)}</summary>'
+        return [
+            nodes.raw("", f"{begin}\n{draw(imports, label)}", format="html"),
+            self.rooms(folder, package),
+            nodes.raw("", "</details>", format="html"),
+        ]
 
 
 def setup(app):

@@ -23,16 +23,16 @@ SPLITS = ("train", "test")
 
 # (file, bold, slanted), in five families of four
 FONTS: tuple[tuple[str, bool, bool], ...] = (
-    *(("DejaVuSans", False, False), ("DejaVuSans-Bold", True, False)),
-    *(("DejaVuSans-Oblique", False, True), ("DejaVuSans-BoldOblique", True, True)),
-    *(("DejaVuSansMono", False, False), ("DejaVuSansMono-Bold", True, False)),
-    *(("DejaVuSansMono-Oblique", False, True), ("DejaVuSansMono-BoldOblique", True, True)),
-    *(("DejaVuSerif", False, False), ("DejaVuSerif-Bold", True, False)),
-    *(("DejaVuSerif-Italic", False, True), ("DejaVuSerif-BoldItalic", True, True)),
-    *(("STIXGeneral", False, False), ("STIXGeneralBol", True, False)),
-    *(("STIXGeneralItalic", False, True), ("STIXGeneralBolIta", True, True)),
-    *(("cmr10", False, False), ("cmb10", True, False), ("cmss10", False, False), ("cmtt10", False, False)),
-)
+    ("DejaVuSans", False, False), ("DejaVuSans-Bold", True, False),
+    ("DejaVuSans-Oblique", False, True), ("DejaVuSans-BoldOblique", True, True),
+    ("DejaVuSansMono", False, False), ("DejaVuSansMono-Bold", True, False),
+    ("DejaVuSansMono-Oblique", False, True), ("DejaVuSansMono-BoldOblique", True, True),
+    ("DejaVuSerif", False, False), ("DejaVuSerif-Bold", True, False),
+    ("DejaVuSerif-Italic", False, True), ("DejaVuSerif-BoldItalic", True, True),
+    ("STIXGeneral", False, False), ("STIXGeneralBol", True, False),
+    ("STIXGeneralItalic", False, True), ("STIXGeneralBolIta", True, True),
+    ("cmr10", False, False), ("cmb10", True, False), ("cmss10", False, False), ("cmtt10", False, False),
+)  # fmt: skip
 
 MAX_ROTATION_DEGREES = 6.0
 MAX_SHEAR = 0.08

@@ -36,7 +36,7 @@ def load(
     if name in ("glyphs", "digits"):
         characters = glyphs.LETTERS if name == "glyphs" else glyphs.DIGITS
         drawn = glyphs.render(
-            *(NUM_GLYPHS[split],),
+            num_images=NUM_GLYPHS[split],
             image_size=image_size,
             channels=channels,
             seed=seed,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from tqdm import tqdm
 
-from dcgan_core.config import InvalidInput, Loss, refuse_looking_ahead
+from dcgan_core.config import Loss, check, check_choice, check_game
 from dcgan_core.laboratory.mixtures import (
     Activation,
     Mixture,
@@ -108,27 +108,13 @@ class PointConfig:
     """Samples in a snapshot, always from the same latents. The literature counts modes in 2,500."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("mixture", tuple(MIXTURES)),
-            ("activation", get_args(Activation)),
-            ("loss", get_args(Loss)),
-        ):
-            self._require(name, getattr(self, name) in allowed, f"one of {', '.join(allowed)}")
-        for field in dataclasses.fields(self):
-            if field.type == "int" and field.name != "unrolled_steps":
-                self._require(field.name, getattr(self, field.name) >= 1, "1 or more")
-        self._require("unrolled_steps", self.unrolled_steps >= 0, "0 or more")
-        for name in ("penalty_weight", "clip_limit"):
-            self._require(name, getattr(self, name) > 0, "more than 0")
-        for name in ("generator_learning_rate", "discriminator_learning_rate"):
-            self._require(name, 0 < getattr(self, name) < 1, "between 0 and 1")
-        for name in ("beta1", "beta2"):
-            self._require(name, 0 <= getattr(self, name) < 1, "at least 0 and less than 1")
-        refuse_looking_ahead(self.loss, self.unrolled_steps)
-
-    def _require(self, name: str, holds: bool, allowed: str) -> None:
-        if not holds:
-            raise InvalidInput(f"{name} is {getattr(self, name)!r}, but must be {allowed}.")
+        check_game(self)
+        check_choice(self, "mixture", MIXTURES)
+        check_choice(self, "activation", get_args(Activation))
+        for name in ("generator_depth", "discriminator_depth", "total_steps"):
+            check(self, name, getattr(self, name) >= 1, "1 or more")
+        for name in ("snapshot_every_steps", "snapshot_samples"):
+            check(self, name, getattr(self, name) >= 1, "1 or more")
 
 
 # A plain GAN on the ring of 8, so small that on one thread of a CPU 16 seeds take two to three times as long as one.
@@ -256,14 +242,21 @@ def advance(ensemble: Ensemble) -> tuple[Tensor, Tensor]:
         real = ensemble.draw_real()
         fake = ensemble.generator(ensemble.draw_latents(config.batch_size))
         update_discriminator(
-            *(ensemble.discriminator, ensemble.discriminator_optimizer, of_all("discriminator", game.discriminator)),
-            *(real, fake),
+            discriminator=ensemble.discriminator,
+            optimizer=ensemble.discriminator_optimizer,
+            loss_function=of_all("discriminator", game.discriminator),
+            real=real,
+            fake=fake,
             penalty=penalty if config.loss == "wasserstein-penalty" else None,
         )
         if config.loss == "wasserstein-clipping":
             clip_weights(ensemble.discriminator, config.clip_limit)
     update_generator_unrolled(
-        *(ensemble.discriminator, ensemble.generator_optimizer, of_all("generator", game.generator), real, fake),
+        discriminator=ensemble.discriminator,
+        optimizer=ensemble.generator_optimizer,
+        loss_function=of_all("generator", game.generator),
+        real=real,
+        fake=fake,
         num_steps=config.unrolled_steps,
         discriminator_optimizer=ensemble.discriminator_optimizer,
         discriminator_loss_function=of_all("discriminator ahead", game.discriminator),

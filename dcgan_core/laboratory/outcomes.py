@@ -113,35 +113,16 @@ def median_interval(values: Sequence[float], level: float = 0.9) -> tuple[float,
 
 @dataclass(frozen=True)
 class Summary:
-    """One measure of one method over the seeds that are reported: the median, its interval, and n."""
+    """One measure of one method over the seeds that are reported: the median, its interval, and the values."""
 
     median: float
     low: float
     high: float
-    num_seeds: int
+    values: tuple[float, ...]  # one of each seed
 
-
-def values(
-    lines: list[dict[str, Any]],
-    data: str,
-    method: str,
-    measure: str,
-    budget: str = "updates",
-    rate: float | None = None,
-) -> list[float]:
-    """The `measure` (a name in `describe`, or "seconds") of each reported seed.
-
-    `rate` is the pilots' choice unless given; `budget` is updates, time or longer.
-    """
-    if rate is None:
-        rate = best_rate(lines, data if kind(data) == "points" else "letters", method)
-    return [
-        line[measure]
-        for line in outcomes(lines)
-        if (line["data"], line["method"], line["rate"]) == (data, method, rate)
-        and budget in line["budgets"]
-        and line["seed"] in SEEDS[kind(data)]
-    ]
+    @property
+    def num_seeds(self) -> int:
+        return len(self.values)
 
 
 def summarise(
@@ -152,9 +133,20 @@ def summarise(
     budget: str = "updates",
     rate: float | None = None,
 ) -> Summary | None:
-    """The `values` of the same arguments summed up, or None if that was not played."""
-    found = values(lines, data, method, measure, budget, rate)
-    return Summary(*median_interval(found), len(found)) if found else None
+    """The `measure` (a name in `describe`, or "seconds") of each reported seed summed up; None if that was not played.
+
+    `rate` is the pilots' choice unless given; `budget` is updates, time or longer.
+    """
+    if rate is None:
+        rate = best_rate(lines, data if kind(data) == "points" else "letters", method)
+    found = tuple(
+        line[measure]
+        for line in outcomes(lines)
+        if (line["data"], line["method"], line["rate"]) == (data, method, rate)
+        and budget in line["budgets"]
+        and line["seed"] in SEEDS[kind(data)]
+    )
+    return Summary(*median_interval(found), found) if found else None
 
 
 def table(lines: list[dict[str, Any]]) -> str:

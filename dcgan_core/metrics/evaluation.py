@@ -89,7 +89,7 @@ def judge_for(config: Config, *, features: Literal["book", "inception"] = "book"
 
     def part(split: str) -> Dataset:
         return load(
-            *(config.data,),
+            name=config.data,
             image_size=config.image_size,
             channels=config.channels,
             root=config.data_root,

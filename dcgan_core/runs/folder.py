@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dcgan_core import parallel
-from dcgan_core.runs import checkpoint
 from dcgan_core.config import Config, InvalidInput
+from dcgan_core.runs import checkpoint
 from dcgan_core.runs.journal import forget_after
+from dcgan_core.runs.restoring import restore
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.state import State, random_states, start
 
@@ -36,7 +37,7 @@ def load(out: Path, machine: Machine, name: str) -> tuple[State, dict[str, Any]]
     tensors, facts = checkpoint.load(out / name)
     state = start(config, machine)
     try:
-        state.restore(tensors, facts["step"], machine.rank)
+        restore(state, tensors, facts["step"], machine.rank)
     except (RuntimeError, KeyError) as error:
         raise InvalidInput(
             f"the checkpoint {str(out / name)!r} does not fit the run's config.json: "

@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
-from dcgan_core.runs.checkpoint import write_whole
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import unscale
+from dcgan_core.runs.checkpoint import write_whole
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""For the notebooks only: figures and their style, budgets, exercise checks. The core never imports it."""
+"""For the notebooks only, never imported by the rest: figures and their style, budgets, exercise checks."""
 
 from dcgan_core.teaching.budget import budget
 from dcgan_core.teaching.exercises import Verdict

@@ -29,7 +29,7 @@ def animation(frames: Sequence[Image.Image], *, alt: str, caption: str, frame_mi
     """
     film, still = io.BytesIO(), io.BytesIO()
     frames[0].save(
-        *(film, "WEBP"), save_all=True, append_images=frames[1:], duration=frame_milliseconds, loop=0, quality=70
+        film, "WEBP", save_all=True, append_images=frames[1:], duration=frame_milliseconds, loop=0, quality=70
     )
     frames[-1].save(still, "WEBP", quality=85)
     moving, resting = (base64.b64encode(buffer.getvalue()).decode() for buffer in (film, still))

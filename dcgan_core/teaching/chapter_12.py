@@ -225,7 +225,8 @@ def show_race(results: Mapping[str, Mapping[str, Any]], *, over: str) -> None:
         for axes, statistic in zip(panels, STATISTICS, strict=True):
             values = np.array(result[statistic]) * (100 if statistic == "good" else 1)  # (T, S)
             axes.plot(
-                *(place, np.median(values, axis=1)),
+                place,
+                np.median(values, axis=1),
                 **{"color": COLOURS[name], "marker": MARKERS[name], "markevery": 4, "markersize": 5, "label": name},
                 linestyle=":" if name == "k = 0, longer" else "-",
             )

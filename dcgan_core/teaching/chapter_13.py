@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from scipy.stats import binom
 from torch import Tensor
 
-from dcgan_core.laboratory.outcomes import Summary, describe, summarise, values
+from dcgan_core.laboratory.outcomes import Summary, describe, summarise
 from dcgan_core.laboratory.protocol import METHODS, RATES
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, REAL
@@ -46,8 +46,7 @@ def show_standings(lines: Lines, data: str, measures: Sequence[str] = ("covered"
                 if found is None:
                     continue
                 height = row + 0.27 * (number - 1)
-                seeds = values(lines, data, method, measure, budget)
-                axes.plot(seeds, [height] * len(seeds), marker, color=colour, markersize=3, alpha=0.35)
+                axes.plot(found.values, [height] * found.num_seeds, marker, color=colour, markersize=3, alpha=0.35)
                 axes.plot([found.low, found.high], [height] * 2, color=colour, linewidth=1.4)
                 (handles[label],) = axes.plot(found.median, height, marker, color=colour, markersize=6)
         axes.set_xlabel(LABELS[measure])

@@ -285,7 +285,8 @@ def learnt(small) -> dict[str, list[float]]:
         networks = [
             learn_to_tell_apart(
                 altered_discriminator(seed=seed, **options),
-                *(real[:1_000], fake[:1_000]),
+                real[:1_000],
+                fake[:1_000],
                 steps=60,
                 seed=seed,
                 one_batch=name == "one batch",

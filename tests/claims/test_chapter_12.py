@@ -104,7 +104,11 @@ class Game:
 
 def unroll(game: Game, num_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Tensor:
     return update_generator_unrolled(
-        *(game.discriminator, game.still, minimax_generator_loss, game.real, game.generator(game.latents)),
+        discriminator=game.discriminator,
+        optimizer=game.still,
+        loss_function=minimax_generator_loss,
+        real=game.real,
+        fake=game.generator(game.latents),
         num_steps=num_steps,
         discriminator_optimizer=optimizer or game.adam,
         discriminator_loss_function=discriminator_loss,

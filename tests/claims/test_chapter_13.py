@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from dcgan_core.laboratory.outcomes import RECORDED, Summary, outcomes, read, summarise, values
+from dcgan_core.laboratory.outcomes import RECORDED, Summary, outcomes, read, summarise
 from dcgan_core.laboratory.protocol import COSTLY, METHODS, PLAIN, RATES, SEEDS, kind
 from dcgan_core.metrics import class_divergence
 from dcgan_core.teaching.chapter_12 import RING, recorded_race
@@ -100,7 +100,7 @@ def test_ten_steps_ahead_cover_the_ring_at_the_slow_rate_at_twelve_times_the_cos
 
 
 def test_at_the_slowest_rate_time_brings_modes_back_in_most_seeds_and_at_the_fastest_it_does_not():
-    slow = values(LINES, "ring", PLAIN, "covered", "longer", 1e-4)
+    slow = summarise(LINES, "ring", PLAIN, "covered", "longer", 1e-4).values
     assert sum(covered >= 7 for covered in slow) > len(slow) / 2
     assert found("ring", PLAIN, "covered", rate=1e-4).median == 0
     assert found("ring", PLAIN, "covered", "longer", 3e-3).median <= found("ring", PLAIN, "covered", rate=3e-3).median
@@ -141,7 +141,7 @@ def test_on_letters_minimax_is_no_worse_than_the_non_saturating_loss():
 
 
 def test_on_letters_looking_ahead_learns_nothing_with_most_seeds():
-    assert sorted(values(LINES, "letters", "unrolled", "covered")) == [0, 0, 0, 0, 10]
+    assert sorted(summarise(LINES, "letters", "unrolled", "covered").values) == [0, 0, 0, 0, 10]
 
 
 def test_on_letters_spectral_norm_covers_fewer_letters_and_the_plain_game_nearly_all():
@@ -188,7 +188,7 @@ def test_on_stacked_digits_the_plain_game_with_the_penaltys_time_is_not_ranked_a
 def test_on_stacked_digits_only_looking_ahead_is_as_uneven_as_a_sampler_of_a_hundred_classes():
     a_hundred = math.log(10)
     for method in METHODS:
-        uneven = [kl > a_hundred for kl in values(LINES, STACKED, method, "kl")]
+        uneven = [kl > a_hundred for kl in summarise(LINES, STACKED, method, "kl").values]
         assert any(uneven) == (method == "unrolled")
     assert class_divergence([256] * 100 + [0] * 900) == pytest.approx(a_hundred)
 

@@ -140,8 +140,11 @@ def test_unrolled_gradient_through_three_steps_of_adam_is_that_of_pytorch(run, a
         case.generator.zero_grad()
         fake = case.generator(case.latents)
         ahead = look_ahead(
-            *(case.discriminator, case.optimizer, game.discriminator, case.real),
-            fake if through_the_steps else fake.detach(),
+            discriminator=case.discriminator,
+            optimizer=case.optimizer,
+            loss_function=game.discriminator,
+            real=case.real,
+            fake=fake if through_the_steps else fake.detach(),
             num_steps=STEPS,
         )
         loss = game.generator(torch.func.functional_call(case.discriminator, ahead, fake))
@@ -158,8 +161,11 @@ def test_unrolled_update_of_the_core_gives_the_same_gradient(run):
     found = run(OF_GENERATOR, case, "unrolled")
     game = GAMES["non-saturating"]
     loss = update_generator_unrolled(
-        *(case.discriminator, torch.optim.SGD(case.generator.parameters(), 0.0), game.generator),
-        *(case.real, case.generator(case.latents)),
+        discriminator=case.discriminator,
+        optimizer=torch.optim.SGD(case.generator.parameters(), 0.0),
+        loss_function=game.generator,
+        real=case.real,
+        fake=case.generator(case.latents),
         num_steps=STEPS,
         discriminator_optimizer=case.optimizer,
         discriminator_loss_function=game.discriminator,
@@ -189,7 +195,7 @@ def test_modes_share_of_good_points_and_kl_are_those_of_the_core(request, data):
     body = """const mixture = Game.MIXTURES[input.data];
     return { centres: mixture.centres, sigma: mixture.sigma, ...Game.modeStatistics(mixture, input.points) };"""
     found = evaluate(
-        *(body, {"data": data, "points": points.flatten().tolist()}), lambda: request.getfixturevalue("browser")
+        body, {"data": data, "points": points.flatten().tolist()}, lambda: request.getfixturevalue("browser")
     )
     expected = mode_statistics(Mixture(torch.tensor(found["centres"]).double(), found["sigma"]), points)
     assert found["counts"] == expected.counts.tolist()

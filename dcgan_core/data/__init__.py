@@ -1,0 +1,7 @@
+"""Images to learn from: data sets by name, folders of your own, and batches drawn from them reproducibly."""
+
+from dcgan_core.data.batches import Batches, Dataset, scale, unscale
+from dcgan_core.data.folder import load_folder
+from dcgan_core.data.named import NAMES, load, stacked_digits
+
+__all__ = ["NAMES", "Batches", "Dataset", "load", "load_folder", "scale", "stacked_digits", "unscale"]

@@ -1,0 +1,68 @@
+"""A data set is one uint8 tensor on the device; batches are drawn from it reproducibly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dcgan_core.config import InvalidInput
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images in one tensor. Labels, where there are any, are for measuring: the GAN never sees them."""
+
+    name: str
+    images: Tensor  # uint8 (N, C, S, S)
+    labels: Tensor | None  # int64 (N,)
+    class_names: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Dataset:
+        labels = None if self.labels is None else self.labels.to(device)
+        return replace(self, images=self.images.to(device), labels=labels)
+
+
+def scale(images: Tensor) -> Tensor:
+    """Maps uint8 pixels 0 to 255 onto float32 -1 to 1, the exact range of the generator's tanh."""
+    return images.float() / 127.5 - 1
+
+
+def unscale(images: Tensor) -> Tensor:
+    """Maps -1 to 1 onto uint8 pixels 0 to 255: the inverse of `scale`, exactly, with clamping."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+class Batches:
+    """Batch number `step` of a run, from nothing but (images, batch size, seed, step).
+
+    Every image is shown once per epoch, in an order that depends on the seed and the epoch alone, so that a resumed
+    run sees the same batches without any state. The last partial batch of an epoch is dropped.
+    """
+
+    def __init__(self, images: Tensor, *, batch_size: int, seed: int) -> None:
+        self.steps_per_epoch = len(images) // batch_size
+        if self.steps_per_epoch == 0:
+            raise InvalidInput(
+                f"the data set has {len(images)} images, fewer than one batch of {batch_size}: "
+                "choose a smaller one (--batch-size) or add images."
+            )
+        self.images = images
+        self.batch_size = batch_size
+        self.seed = seed
+        self._epoch = -1
+        self._order = torch.empty(0)
+
+    def __call__(self, step: int) -> Tensor:
+        """Batch (B, C, S, S) in [-1, 1] of iteration `step`, counted from 0."""
+        return scale(self.images[self.rows(step)])
+
+    def rows(self, step: int) -> Tensor:
+        """Which images these are: (B,)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            rng = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._order = torch.randperm(len(self.images), generator=rng).to(self.images.device)
+            self._epoch = epoch
+        return self._order[position * self.batch_size : (position + 1) * self.batch_size]
