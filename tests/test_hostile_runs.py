@@ -98,7 +98,9 @@ FORGERIES: dict[str, Callable[[Tensors, dict], object]] = {
     "latents that make no sense": lambda tensors, facts: tensors["latent_rng"].fill_(255),
     "random numbers of another type": lambda tensors, facts: tensors.update(latent_rng=torch.ones(5056)),
     "no random numbers": lambda tensors, facts: tensors.pop("torch_rng"),
-    "a process without a number": lambda tensors, facts: tensors.update({"process_x.torch_rng": tensors["torch_rng"]}),
+    "a process without a number": lambda tensors, facts: tensors.update(
+        {"process_x.torch_rng": tensors["torch_rng"].clone()}
+    ),
     "no step": lambda tensors, facts: facts.pop("step"),
     "a negative step": lambda tensors, facts: facts.update(step=-1),
     "a step in words": lambda tensors, facts: facts.update(step="twelve"),
