@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -451,3 +452,34 @@ def test_a_checkpoint_of_another_kind_of_device_is_opened_and_says_what_starts_a
 def test_a_run_that_goes_on_where_it_was_starts_nothing_again(run, settings):
     resume(run, total_images=160, **settings)
     assert "started_again" not in json.loads((run / "provenance.json").read_text())[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("DCGAN_PATIENT" not in os.environ, reason="takes a quarter of an hour; set DCGAN_PATIENT=1")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
+def test_of_50_kills_of_the_command_none_loses_a_run(tiny_config, tmp_path):
+    """`train` killed, then `resume RUN` killed again and again, each at a random moment, until it is done."""
+    rng = random.Random(0)
+    config = replace(tiny_config, total_images=16_000, checkpoint_every_images=800, sample_every_images=4_000)
+    settings = {key: value for key, value in config.to_dict().items() if not isinstance(value, bool)}
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "dcgan_core", "train", *flags, "--out", tmp_path / "whole"], check=True)
+    duration = time.perf_counter() - begin
+    whole, number, kills = load_state(tmp_path / "whole").tensors(), 0, 0
+    while kills < 50:
+        out = tmp_path / f"run{number}"
+        arguments = ["resume", out] if out.exists() else ["train", *flags, "--out", out]
+        process = subprocess.Popen([sys.executable, "-m", "dcgan_core", *map(str, arguments)], stderr=subprocess.PIPE)
+        try:
+            _, errors = process.communicate(timeout=rng.uniform(0, 1.2 * duration))
+            assert process.returncode == 0, errors.decode()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            kills += 1
+            continue
+        found = load_state(out).tensors()
+        assert [name for name in whole if not torch.equal(whole[name], found[name])] == []
+        number += 1
+    print(f"{kills} kills, {number} runs finished")
