@@ -24,7 +24,7 @@ from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_
 from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runs.stopping import stopping
 from dcgan_core.runtime import Machine, choose_machine
-from dcgan_core.state import State, advance, draw_latents, sample, start, update_average
+from dcgan_core.state import State, advance, connect, draw_latents, sample, start, update_average
 
 __all__ = [
     "BEST",
@@ -112,10 +112,10 @@ def resume(
     out = Path(out)
     machine = machine or choose_machine()
     with parallel.joined(machine):
-        config = read_config(out)
+        config = parallel.by_all(machine, read_config, out)
         parallel.check(config, machine)
         if (out / CHECKPOINT).exists():
-            state, facts = folder.load(out, machine, CHECKPOINT)
+            state, facts = parallel.by_all(machine, folder.load, out, machine, CHECKPOINT)
         else:
             state, facts = start(config, machine), {}
             warnings.warn(f"{str(out)!r} was stopped before its first checkpoint: starting again.", stacklevel=2)
@@ -160,7 +160,10 @@ class _Session:
     ) -> None:
         config = state.config
         self.state, self.config, self.machine, self.out, self.best = state, config, machine, out, best
-        self.batches = Batches(dataset.to(machine.device).images, batch_size=config.images_per_step, seed=config.seed)
+        connect(state, machine)
+        own = parallel.own_rows(config.images_per_step, config.discriminator_steps, machine)
+        images = dataset.to(machine.device).images
+        self.batches = Batches(images, batch_size=config.images_per_step, seed=config.seed, own=own)
         self.watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
         self.examine = _Examiner(config, judge)
         self.name, self.progress = dataset.name, progress
@@ -241,7 +244,7 @@ class _Session:
         Raises `Diverged` if a loss is not finite.
         """
         mean = self.losses / self.num_summed
-        parallel.average([mean], self.machine)
+        parallel.average(mean, self.machine)
         discriminator_loss, generator_loss = mean.tolist()
         if not (math.isfinite(discriminator_loss) and math.isfinite(generator_loss)):
             raise Diverged(
@@ -302,7 +305,8 @@ class _Examiner:
     def __call__(self, state: State, line: dict[str, Any]) -> None:
         if not self.possible:
             return
-        devices = [torch.cuda.current_device()] if state.latent_rng.device.type == "cuda" else []
+        on_cuda = next(state.generator.parameters()).is_cuda
+        devices = [torch.cuda.current_device()] if on_cuda else []
         try:
             with torch.random.fork_rng(devices):  # a classifier may have to be trained first
                 self.judge = self.judge or judge_for(state.config)
