@@ -131,22 +131,25 @@ def own_rows(num_rows: int, num_parts: int, machine: Machine) -> list[slice]:
     return [slice(start, start + share) for start in starts]
 
 
-def share_gradients(network: nn.Module, machine: Machine) -> nn.Module:
-    """The same network; a backward pass through what it returns averages its gradients over all processes.
+def share_gradients(networks: dict[str, nn.Module], machine: Machine) -> dict[str, nn.Module]:
+    """The same networks, under the same names, so called that a backward pass averages gradients over all processes.
 
-    All processes have to call it, and run the backward pass, in the same order. The parameters stay where they are, and
-    the network itself can still be called when nothing is to be exchanged: by its opponent, or to draw samples.
+    All processes have to make this call, and then play, in the same order. Parameters stay where they are, and the
+    networks themselves can still be called where there is nothing to share: by an opponent, or to draw samples. With
+    one process, there are none. Source: Li et al. 2020 (arXiv:2006.15704), which describes the engine.
     """
     if machine.num_processes == 1:
-        return network
+        return {}
     # One stride of a weight for a single channel means nothing, and may differ from its gradient's: no reason to warn.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    wrapped = DistributedDataParallel(network, gradient_as_bucket_view=True)  # gradients need no copy of their own
-    # Buffers would be copied from process 0 before each pass, in place, and so between the two passes of a
-    # discriminator's update, whose graph needs them as they were. `broadcast_buffers` became `forward_sync_buffers` in
-    # torch 2.13, but this name for the attribute remains.
-    wrapped.broadcast_buffers = False
-    return wrapped
+    sharing: dict[str, nn.Module] = {}
+    for name, network in networks.items():
+        wrapped = DistributedDataParallel(network, gradient_as_bucket_view=True)  # gradients need no copy of their own
+        # Buffers would be copied from process 0 before each pass, in place, and so between the two passes of one
+        # update, whose graph needs them as they were. (The argument's name depends on the version of torch.)
+        wrapped.broadcast_buffers = False
+        sharing[name] = wrapped
+    return sharing
 
 
 def share_statistics(network: nn.Module, machine: Machine) -> nn.Module:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dcgan_core import models, parallel
 from dcgan_core.config import Config
-from dcgan_core.latents import draw_rows
+from dcgan_core.data.latents import draw_rows
 from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.runtime import Machine, seed_everything
 from dcgan_core.steps import clip_weights, update_discriminator, update_generator
@@ -126,16 +126,6 @@ def _compile(config: Config, generator: nn.Module, discriminator: nn.Module) -> 
     return cast(dict[str, nn.Module], compiled)
 
 
-def connect(state: State, machine: Machine) -> None:
-    """From now on, iterations average gradients over all processes; the call waits for them. Nothing with one process.
-
-    Source for the engine: Li et al. 2020 (arXiv:2006.15704).
-    """
-    if machine.num_processes > 1:
-        names = ("generator", "discriminator")
-        state.sharing = {name: parallel.share_gradients(state.judge(name), machine) for name in names}
-
-
 def seed_process(config: Config, rank: int, step: int) -> None:
     """Other random numbers for each process, and for each step at which it joins."""
     seed_everything((config.seed * 1_000_003 + rank) * 1_000_003 + step)
@@ -145,7 +135,7 @@ def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tenso
     """One iteration: the discriminator's updates, then the generator's against it, then the average.
 
     `real` is (discriminator_steps * B, C, S, S) in [-1, 1]; with N processes it is this one's share of that, with B / N
-    for B, and the state must be connected. Returns the two losses (the discriminator's is the mean of its updates,
+    for B, and `state.sharing` must be set. Returns the two losses (the discriminator's is the mean of its updates,
     without the penalty) of this process's share, still on the device.
     """
     real, latents, decay = prepare(state, real, machine)
@@ -158,7 +148,7 @@ def prepare(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tenso
     Everything that Python has to decide or count is done here, so that `iterate` can be captured.
     """
     config = state.config
-    assert machine.num_processes == 1 or state.sharing, "without `connect`, each process would train by itself"
+    assert machine.num_processes == 1 or state.sharing, "each process would train by itself"
     num_images = len(real) * machine.num_processes
     rows = parallel.own_rows(num_images, config.discriminator_steps, machine)
     latents = draw_rows(state.latent_rng, rows, config.latent_size, real.device)

@@ -24,7 +24,7 @@ from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_
 from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runs.stopping import stopping
 from dcgan_core.runtime import Machine, choose_machine
-from dcgan_core.state import State, advance, connect, draw_latents, sample, start, update_average
+from dcgan_core.state import State, advance, draw_latents, sample, start, update_average
 
 __all__ = [
     "BEST",
@@ -160,7 +160,8 @@ class _Session:
     ) -> None:
         config = state.config
         self.state, self.config, self.machine, self.out, self.best = state, config, machine, out, best
-        connect(state, machine)
+        players = {name: state.judge(name) for name in ("generator", "discriminator")}
+        state.sharing = parallel.share_gradients(players, machine)
         own = parallel.own_rows(config.images_per_step, config.discriminator_steps, machine)
         images = dataset.to(machine.device).images
         self.batches = Batches(images, batch_size=config.images_per_step, seed=config.seed, own=own)

@@ -47,7 +47,7 @@ def work(job: str, out: Path, config: Config, machine: Machine) -> None:
             patch.setattr(nn.SyncBatchNorm, "forward", shared_batch_norm)
             patch.setattr(nn.parallel.DistributedDataParallel, "_passing_sync_batchnorm_handle", lambda *_: None)
         if WITHOUT_AVERAGING in job:
-            patch.setattr(parallel, "share_gradients", lambda network, machine: network)
+            patch.setattr(parallel, "share_gradients", lambda networks, machine: networks)
         if DIES in job and machine.rank == 1:
             patch.setattr(Batches, "__call__", until_death(Batches.__call__))
         if COMPILED in job:

@@ -21,7 +21,7 @@ from dcgan_core import models
 from dcgan_core.capture import capture
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, scale
-from dcgan_core.latents import draw_rows
+from dcgan_core.data.latents import draw_rows
 from dcgan_core.runtime import Machine, seed_everything
 from dcgan_core.state import advance, start
 from dcgan_core.steps import frozen
