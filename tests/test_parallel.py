@@ -25,6 +25,7 @@ from dcgan_core.data import Batches, Dataset, glyphs
 from dcgan_core.runs import checkpoint
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, advance, sample, start
+from dcgan_core.steps import frozen
 from dcgan_core.train import CHECKPOINT, load_state, read_metrics, resume, train
 
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="th
 # from one with all rows; so where the two are compared, it is taken out, or a double shares its statistics.
 WITHOUT_NORM, SHARED_NORM = "without norm", "shared norm"
 RESUME, WITHOUT_AVERAGING, DIES, COMPILED, OVERFLOWS = "resume", "without averaging", "dies", "compiled", "overflows"
+CARD = "card"
 
 
 def work(job: str, out: Path, config: Config, machine: Machine) -> None:
@@ -104,6 +106,31 @@ def shared_batch_norm(self: nn.SyncBatchNorm, maps: torch.Tensor) -> torch.Tenso
     return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
 
 
+def on_a_card(job: str, out: Path, config: Config, machine: Machine) -> None:
+    """A pass of both networks, there and back, and a judgement, with the process's rows on the one card here."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    machine = replace(machine, device=torch.device("cuda", 0))
+    state = start(config, machine)
+    (rows,) = parallel.own_rows(16, 1, machine)
+    latents = torch.randn(16, config.latent_size, generator=torch.Generator().manual_seed(1))[rows].cuda()
+    logits = state.discriminator(state.generator(latents))
+    logits.square().mean().backward()
+    found = {}
+    for name in ("generator", "discriminator"):
+        network = getattr(state, name)
+        for key, parameter in network.named_parameters():
+            parallel.average(parameter.grad, machine)
+            found[f"gradient of {name}.{key}"] = parameter.grad.clone()
+        found |= {f"{name}.{key}": value.clone() for key, value in network.state_dict().items()}
+    with frozen(state.discriminator):
+        state.discriminator(state.generator(latents)).mean().backward()
+    unmoved = state.discriminator.state_dict()
+    assert all(torch.equal(value, found[f"discriminator.{key}"]) for key, value in unmoved.items())
+    if machine.rank == 0:  # process 1 is not asked, and would not answer
+        found["samples"] = sample(state.generator, latents[:4])
+    torch.save({name: value.cpu() for name, value in found.items()}, f"{out}.process{machine.rank}.pt")
+
+
 def until_death(call):
     """Batches as they are, until a process that asks for the sixth is killed."""
 
@@ -140,7 +167,7 @@ def main() -> None:
     machine = choose_machine("cpu", "float32")
     with parallel.joined(machine):
         for job, out, values in json.loads(sys.argv[1]):
-            work(job, Path(out), Config(**values), machine)
+            (on_a_card if job == CARD else work)(job, Path(out), Config(**values), machine)
 
 
 def free_port() -> int:
@@ -388,6 +415,19 @@ def test_two_computers_train_one_run(tiny_config, folder, tmp_path):
     assert [computer.returncode for computer in computers] == [0, 0], said
     assert sum(out.count("done: ") for out, _ in said) == 1
     assert load_state(tmp_path / "run").images == 64
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+def test_on_a_gpu_batch_statistics_are_those_of_the_whole_batch(tiny, tmp_path):
+    """PyTorch's own layers. Both processes use one card and talk by gloo, for NCCL wants a card for each of them."""
+    on_a_card(CARD, tmp_path / "one", tiny, machine(0, 1))
+    for code, errors in finish(launch([(CARD, tmp_path / "two", tiny)])):
+        assert code == 0, errors
+    one = result(tmp_path / "one")
+    for rank in (0, 1):
+        found = result(tmp_path / "two", rank)
+        torch.testing.assert_close(found, {name: one[name] for name in found}, rtol=1e-3, atol=1e-5)
 
 
 def command_line(tmp_path: Path, patience: float = 600, **environment: str) -> subprocess.CompletedProcess[str]:
