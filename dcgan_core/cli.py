@@ -28,6 +28,7 @@ from dcgan_core.laboratory import compare as play_comparison
 from dcgan_core.laboratory import outcomes
 from dcgan_core.laboratory.protocol import DATA, METHODS
 from dcgan_core.metrics import judge_for
+from dcgan_core.parallel import NotJoined
 from dcgan_core.recorded import export as export_run
 from dcgan_core.runtime import Device, Machine, Precision, choose_machine, process, refuse_too_large
 from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, Stopped, draw_latents, load_state
@@ -67,8 +68,11 @@ def train(config: OmitArgPrefixes[Config], out: Path, computing: OmitArgPrefixes
 
     Example: python -m dcgan_core train --data glyphs --out runs/first
 
-    With N processes, on N GPUs or on one CPU, each takes its share of every batch, and batch normalisation its
-    statistics from that share: torchrun --nproc-per-node=N -m dcgan_core train --data glyphs --out runs/first
+    With N processes, on N GPUs or on one CPU, each takes its share of every batch; on a CPU, batch normalisation takes
+    its statistics from that share: torchrun --nproc-per-node=N -m dcgan_core train --data glyphs --out runs/first
+
+    On M computers, start it on each, with the address of one of them and a free port there:
+    torchrun --nnodes=M --nproc-per-node=N --rdzv-backend=c10d --rdzv-endpoint=ADDRESS:29400 -m dcgan_core train ...
 
     Args:
         out: New folder for the run: config, metrics, sample grids, checkpoints.
@@ -298,13 +302,14 @@ def compare(
 
 def main() -> int:
     """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
-    rank, _ = process()
+    rank = 0  # should the environment make no sense, each process says so
     warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", rank)
     commands = {command.__name__: command for command in (train, resume, sample, evaluate, export, benchmark, compare)}
     try:
+        rank, _ = process()
         tyro.extras.subcommand_cli_from_dict(commands, prog="python -m dcgan_core", description=__doc__)
     except (InvalidInput, Diverged, LossesDiffer) as error:
-        _complain(f"error: {error}", rank)
+        _complain(f"error: {error}", 0 if isinstance(error, NotJoined) else rank)
         return 2
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):

@@ -27,6 +27,7 @@ class Machine:
     precision: torch.dtype  # of the convolutions; weights, losses and statistics are float32 always
     reason: str  # one sentence for the log
     rank: int = 0  # number of this process among those that torchrun started
+    local_rank: int = 0  # its number among those on the same computer
     num_processes: int = 1
     compiled: bool = False  # torch.compile for the networks
     captured: bool = False  # the whole iteration as one CUDA graph
@@ -44,8 +45,28 @@ class Machine:
 
 
 def process() -> tuple[int, int]:
-    """Number of this process, and how many there are, as torchrun says in the environment; (0, 1) without it."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    """Number of this process, and how many there are, as torchrun says in the environment; (0, 1) without it.
+
+    Raises `InvalidInput` if what the environment says makes no sense: a process that takes itself for another than the
+    first of one would train without a word, and write nothing.
+    """
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    numbers = rank.isdecimal() and size.isdecimal()
+    if not (numbers and int(rank) < int(size)) or ("RANK" not in os.environ and int(size) > 1):
+        said = [f"{name}={os.environ[name]}" for name in ("RANK", "WORLD_SIZE") if name in os.environ]
+        raise InvalidInput(
+            f"the environment says {' and '.join(said)}, but of several processes, each needs both numbers, with "
+            "0 <= RANK < WORLD_SIZE: start them with torchrun, which sets both, or unset both for one process."
+        )
+    return int(rank), int(size)
+
+
+def _local_rank(rank: int) -> int:
+    """Number of this process among those on the same computer."""
+    said = os.environ.get("LOCAL_RANK", str(rank))
+    if not said.isdecimal():
+        raise InvalidInput(f"the environment says LOCAL_RANK={said}, which is no number: let torchrun set it.")
+    return int(said)
 
 
 def choose_machine(
@@ -69,24 +90,32 @@ def choose_machine(
     else:
         why = "as asked" if precision in native else "as asked, though this chip is not made for it"
     rank, num_processes = process()
+    local_rank = _local_rank(rank)
     where = torch.device(device)
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         if num_processes > 1:
-            where = torch.device(device, int(os.environ.get("LOCAL_RANK", rank)))
+            if local_rank >= torch.cuda.device_count():
+                raise InvalidInput(
+                    f"process {local_rank} of this computer (counted from 0) has no card of its own, because there are "
+                    f"{torch.cuda.device_count()}: lower --nproc-per-node."
+                )
+            where = torch.device(device, local_rank)
             torch.cuda.set_device(where)
     can_capture = device == "cuda" and num_processes == 1
     if captured and not can_capture:
         warnings.warn("only one process on a CUDA device can capture the iteration: training without.", stacklevel=2)
     reason = f"{device_name(device)}, convolutions in {precision} ({why})"
     if num_processes > 1:
-        reason += f", {num_processes} processes"
+        statistics = "of the whole batch" if device == "cuda" else "of each one's own rows, since only GPUs share them"
+        reason += f", {num_processes} processes, batch statistics {statistics}"
     return Machine(
         where,
         getattr(torch, precision),
         reason,
         rank=rank,
+        local_rank=local_rank,
         num_processes=num_processes,
         compiled=compiled,
         captured=captured and can_capture,

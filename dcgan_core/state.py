@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dcgan_core import models, parallel
 from dcgan_core.config import Config
+from dcgan_core.data.latents import draw_rows
 from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.runtime import Machine, refuse_too_large, seed_everything
 from dcgan_core.steps import clip_weights, update_discriminator, update_generator
@@ -36,6 +37,7 @@ class State:
     latent_rng: torch.Generator
     scaler: torch.amp.GradScaler | None = None  # of the losses, in float16
     compiled: dict[str, nn.Module] = field(default_factory=dict)  # the same networks, as the iteration calls them
+    sharing: dict[str, nn.Module] = field(default_factory=dict)  # the same again, sharing gradients among processes
     step: int = 0
 
     @property
@@ -47,6 +49,14 @@ class State:
     def sampler(self) -> models.Generator:
         """The generator to sample from: the moving average, where there is one."""
         return self.average if self.config.ema_halflife_images else self.generator
+
+    def learner(self, name: str) -> nn.Module:
+        """The network as its own turn calls it. As a judge in its opponent's turn, it has no gradients to share."""
+        return self.sharing.get(name, self.judge(name))
+
+    def judge(self, name: str) -> nn.Module:
+        """The network as its opponent's turn calls it."""
+        return self.compiled.get(name, getattr(self, name))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything by name, not copied; `runs.restoring` puts it back."""
@@ -83,6 +93,9 @@ def start(config: Config, machine: Machine) -> State:
     layout = torch.contiguous_format if compiled_on_cpu else torch.channels_last
     generator = generator.to(machine.device).to(memory_format=layout)
     discriminator = discriminator.to(machine.device).to(memory_format=layout)
+    average = copy.deepcopy(generator).requires_grad_(False)
+    for network in (generator, discriminator):
+        parallel.share_statistics(network, machine)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
         return torch.optim.Adam(
@@ -99,10 +112,10 @@ def start(config: Config, machine: Machine) -> State:
         config=config,
         generator=generator,
         discriminator=discriminator,
-        average=copy.deepcopy(generator).requires_grad_(False),
+        average=average,
         generator_optimizer=adam(generator, config.generator_learning_rate),
         discriminator_optimizer=adam(discriminator, config.discriminator_learning_rate),
-        latent_rng=torch.Generator(machine.device).manual_seed(config.seed),
+        latent_rng=torch.Generator().manual_seed(config.seed),
         scaler=machine.scaler(),
         compiled=_compile(config, generator, discriminator) if machine.compiled else {},
     )
@@ -134,8 +147,9 @@ def mixed_seed(*numbers: int) -> int:
 def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
     """One iteration: the discriminator's updates, then the generator's against it, then the average.
 
-    `real` is (discriminator_steps * B, C, S, S) in [-1, 1], the same in all processes. Returns the two losses (the
-    discriminator's is the mean of its updates, without the penalty) of this process's share, still on the device.
+    `real` is (discriminator_steps * B, C, S, S) in [-1, 1]; with N processes it is this one's share of that, with B / N
+    for B, and `state.sharing` must be set. Returns the two losses (the discriminator's is the mean of its updates,
+    without the penalty) of this process's share, still on the device.
     """
     real, latents, decay = prepare(state, real, machine)
     return iterate(state, real, latents, decay, machine)
@@ -147,11 +161,13 @@ def prepare(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tenso
     Everything that Python has to decide or count is done here, so that `iterate` can be captured.
     """
     config = state.config
-    latents = torch.randn(len(real), config.latent_size, generator=state.latent_rng, device=real.device)
+    assert machine.num_processes == 1 or state.sharing, "each process would train by itself"
+    num_images = len(real) * machine.num_processes
+    rows = parallel.own_rows(num_images, config.discriminator_steps, machine)
+    latents = draw_rows(state.latent_rng, rows, config.latent_size, real.device)
     state.step += 1
     halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
-    decay = 0.5 ** (len(real) / halflife) if halflife else 0.0
-    real, latents = (parallel.share(rows, machine, config.discriminator_steps) for rows in (real, latents))
+    decay = 0.5 ** (num_images / halflife) if halflife else 0.0
     return real, latents, torch.full((), decay, device=real.device)
 
 
@@ -161,7 +177,7 @@ def iterate(state: State, real: Tensor, latents: Tensor, decay: Tensor, machine:
     `real` is (discriminator_steps * B, C, S, S), `latents` is (discriminator_steps * B, latent_size), `decay` is ().
     """
     config = state.config
-    generator = state.compiled.get("generator", state.generator)
+    generator = state.learner("generator")
     losses = []
     for batch, noise in zip(
         real.chunk(config.discriminator_steps), latents.chunk(config.discriminator_steps), strict=True
@@ -183,14 +199,14 @@ def _discriminator_turn(state: State, real: Tensor, fake: Tensor, machine: Machi
         return config.penalty_weight * gradient_penalty(critic, real, fake)
 
     loss = update_discriminator(
-        state.compiled.get("discriminator", state.discriminator),
+        state.learner("discriminator"),
         state.discriminator_optimizer,
         GAMES[config.loss].discriminator,
         real,
         fake,
         penalty=penalty if config.loss == "wasserstein-penalty" else None,
         autocast=machine.autocast(),
-        descend=_descent(state, machine),
+        descend=_descent(state),
     )
     if config.loss == "wasserstein-clipping":
         clip_weights(state.discriminator, config.clip_limit)
@@ -201,9 +217,9 @@ def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) 
     """One update of the generator, against the discriminator as it is now or as it will be some steps later."""
     config = state.config
     optimizer, game = state.generator_optimizer, GAMES[config.loss]
-    descend = _descent(state, machine)
+    descend = _descent(state)
     if config.unrolled_steps == 0:
-        discriminator = state.compiled.get("discriminator", state.discriminator)
+        discriminator = state.judge("discriminator")
         return update_generator(
             discriminator, optimizer, game.generator, fake, autocast=machine.autocast(), descend=descend
         )
@@ -223,18 +239,17 @@ def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) 
     )
 
 
-def _descent(state: State, machine: Machine) -> Callable[[Tensor, torch.optim.Optimizer], None]:
+def _descent(state: State) -> Callable[[Tensor, torch.optim.Optimizer], None]:
     """One optimizer step, as `steps.descend`, with all that the machine needs for it.
 
     In float16 the loss is scaled up for the backward pass and the gradients down again, and a step whose gradients
-    overflow is left out, on the device. With several processes, gradients are averaged before that.
+    overflow is left out, on the device. With several processes, `backward` has averaged the gradients before that, so
+    that what overflows in one of them does so in all.
     """
 
     def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad(set_to_none=True)
         (state.scaler.scale(loss) if state.scaler else loss).backward()
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        parallel.average([weight.grad for weight in weights if weight.grad is not None], machine)
         if state.scaler:
             state.scaler.step(optimizer)
             state.scaler.update()

@@ -107,11 +107,11 @@ def resume(
     out = Path(out)
     machine = machine or choose_machine()
     with parallel.joined(machine):
-        config = read_config(out)
+        config = parallel.by_all(machine, read_config, out)
         parallel.check(config, machine)
         with _alone_in(out, machine):
             if (out / CHECKPOINT).exists():
-                state, facts = folder.load(out, machine, CHECKPOINT)
+                state, facts = parallel.by_all(machine, folder.load, out, machine, CHECKPOINT)
             else:
                 state, facts = start(config, machine), {}
                 warnings.warn(f"{str(out)!r} was stopped before its first checkpoint: starting again.", stacklevel=2)
@@ -160,7 +160,11 @@ class _Session:
         self.state, self.config, self.machine, self.out = state, config, machine, out
         self.best: dict[str, Any] = facts.get("best") or {}
         self.unfinished: dict[str, Any] | None = facts.get("line")
-        self.batches = Batches(dataset.to(machine.device).images, batch_size=config.images_per_step, seed=config.seed)
+        players = {name: state.judge(name) for name in ("generator", "discriminator")}
+        state.sharing = parallel.share_gradients(players, machine)
+        own = parallel.own_rows(config.images_per_step, config.discriminator_steps, machine)
+        images = dataset.to(machine.device).images
+        self.batches = Batches(images, batch_size=config.images_per_step, seed=config.seed, own=own)
         self.watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
         self.examine = _Examiner(config, judge)
         self.name, self.progress = dataset.name, progress
@@ -267,7 +271,7 @@ class _Session:
         Raises `Diverged` if a loss is not finite.
         """
         mean = self.losses / self.num_summed
-        parallel.average([mean], self.machine)
+        parallel.average(mean, self.machine)
         discriminator_loss, generator_loss = mean.tolist()
         if not (math.isfinite(discriminator_loss) and math.isfinite(generator_loss)):
             raise Diverged(

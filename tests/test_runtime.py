@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from dcgan_core import runtime
-from dcgan_core.runtime import choose_machine
+from dcgan_core.config import InvalidInput
+from dcgan_core.runtime import choose_machine, process
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ def card(monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a card")
         monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)  # by emulation: must not count
 
     switches = [(torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "allow_tf32")]
@@ -74,5 +76,69 @@ def test_capturing_is_for_one_process_on_cuda_and_a_warning_where_it_is_impossib
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
     machine = choose_machine()
-    assert (machine.rank, machine.num_processes, machine.captured) == (3, 4, False)
+    assert (machine.rank, machine.local_rank, machine.num_processes, machine.captured) == (3, 1, 4, False)
     assert machine.device == torch.device("cuda", 1)
+    assert "4 processes, batch statistics of the whole batch" in machine.reason
+    assert "batch statistics of each one's own rows" in choose_machine("cpu").reason
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(
+        InvalidInput, match=r"process 2 of this computer.* no card.* there are 2: lower --nproc-per-node"
+    ):
+        choose_machine()
+    assert choose_machine("cpu").local_rank == 2
+    monkeypatch.setenv("LOCAL_RANK", "first")
+    with pytest.raises(InvalidInput, match="LOCAL_RANK=first"):
+        choose_machine("cpu")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    def say(**variables: str) -> None:
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({}, (0, 1)),
+        ({"RANK": "0"}, (0, 1)),
+        ({"WORLD_SIZE": "1"}, (0, 1)),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, (0, 1)),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, (0, 2)),
+        ({"RANK": "63", "WORLD_SIZE": "64"}, (63, 64)),
+    ],
+)
+def test_the_number_of_a_process_is_what_torchrun_says(environment, variables, found):
+    environment(**variables)
+    assert process() == found
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "1"},
+        {"RANK": "1", "WORLD_SIZE": "1"},
+        {"RANK": "2", "WORLD_SIZE": "2"},
+        {"RANK": "-1"},
+        {"RANK": "-1", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "0"},
+        {"RANK": "0", "WORLD_SIZE": "-2"},
+        {"RANK": "first", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "two"},
+        {"RANK": "0.5", "WORLD_SIZE": "2"},
+        {"RANK": "", "WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "2"},  # each process would take itself for the first
+    ],
+)
+def test_a_number_that_makes_no_sense_is_one_sentence(environment, variables):
+    environment(**variables)
+    with pytest.raises(InvalidInput, match="0 <= RANK < WORLD_SIZE") as found:
+        process()
+    assert all(f"{name}={value}" in str(found.value) for name, value in variables.items())
+    with pytest.raises(InvalidInput):
+        choose_machine("cpu")

@@ -21,6 +21,7 @@ from dcgan_core import models
 from dcgan_core.capture import capture
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, scale
+from dcgan_core.data.latents import draw_rows
 from dcgan_core.runtime import Machine, seed_everything
 from dcgan_core.state import advance, start
 from dcgan_core.steps import frozen
@@ -70,7 +71,7 @@ def tutorial_loop(
     """A DCGAN loop as tutorials write it; each of the last four keywords mends one of its habits."""
     seed_everything(config.seed)
     generator, discriminator = (network.to(machine.device) for network in models.build(config))
-    betas, rng = (config.beta1, config.beta2), torch.Generator(machine.device).manual_seed(config.seed)
+    betas, rng = (config.beta1, config.beta2), torch.Generator().manual_seed(config.seed)
     generator_optimizer, discriminator_optimizer = (
         torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=fused or None)
         for network, rate in (
@@ -90,7 +91,7 @@ def tutorial_loop(
 
     def step() -> Tensor:
         real = next(reals).to(machine.device)
-        fake = generator(torch.randn(len(real), config.latent_size, generator=rng, device=machine.device))
+        fake = generator(draw_rows(rng, [slice(0, len(real))], config.latent_size, machine.device))
 
         discriminator_optimizer.zero_grad()
         real_logits, fake_logits = discriminator(real), discriminator(fake.detach())

@@ -1,4 +1,4 @@
-"""Images to learn from: data sets by name, folders of your own, and batches drawn from them reproducibly."""
+"""What a run learns from: data sets by name, folders of your own images, batches and latents drawn reproducibly."""
 
 from dcgan_core.data.batches import Batches, Dataset, scale, unscale
 from dcgan_core.data.folder import load_folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,10 +39,11 @@ class Batches:
     """Batch number `step` of a run, from nothing but (images, batch size, seed, step).
 
     Every image is shown once per epoch, in an order that depends on the seed and the epoch alone, so that a resumed
-    run sees the same batches without any state. The last partial batch of an epoch is dropped.
+    run sees the same batches without any state. The last partial batch of an epoch is dropped. Of several processes,
+    each may take `own` rows of every batch alone.
     """
 
-    def __init__(self, images: Tensor, *, batch_size: int, seed: int) -> None:
+    def __init__(self, images: Tensor, *, batch_size: int, seed: int, own: Sequence[slice] = (slice(None),)) -> None:
         self.steps_per_epoch = len(images) // batch_size
         if self.steps_per_epoch == 0:
             raise InvalidInput(
@@ -51,18 +53,20 @@ class Batches:
         self.images = images
         self.batch_size = batch_size
         self.seed = seed
+        self.own = own
         self._epoch = -1
         self._order = torch.empty(0)
 
     def __call__(self, step: int) -> Tensor:
-        """Batch (B, C, S, S) in [-1, 1] of iteration `step`, counted from 0."""
+        """Batch (B, C, S, S) in [-1, 1] of iteration `step`, counted from 0; of it, the own rows."""
         return scale(self.images[self.rows(step)])
 
     def rows(self, step: int) -> Tensor:
-        """Which images these are: (B,)."""
+        """Which images these are: (B,), or as many as there are own rows."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             rng = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._order = torch.randperm(len(self.images), generator=rng).to(self.images.device)
             self._epoch = epoch
-        return self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        batch = self._order[position * self.batch_size : (position + 1) * self.batch_size]
+        return batch[self.own[0]] if len(self.own) == 1 else torch.cat([batch[part] for part in self.own])

@@ -41,7 +41,7 @@ def restore(state: State, tensors: dict[str, Tensor], step: int, rank: int = 0) 
 def _restore_random_numbers(state: State, tensors: dict[str, Tensor], rank: int) -> Iterator[str]:
     """Puts the states of random numbers back, and names those that have to start again."""
     own = tensors if rank == 0 else _below(f"process_{rank}", tensors)
-    on_cuda = state.latent_rng.device.type == "cuda"
+    on_cuda = next(state.generator.parameters()).is_cuda
     seed_process(state.config, rank, state.step)  # for all that is not put back below
     if own:  # else a process more than when the checkpoint was saved
         torch.set_rng_state(own["torch_rng"])
@@ -51,7 +51,7 @@ def _restore_random_numbers(state: State, tensors: dict[str, Tensor], rank: int)
             yield "dropout and other random numbers of the device"
     if tensors["latent_rng"].shape == state.latent_rng.get_state().shape:
         state.latent_rng.set_state(tensors["latent_rng"])
-    else:
+    else:  # drawn on a GPU, as older versions did
         state.latent_rng.manual_seed(mixed_seed(state.config.seed, state.step))
         yield "latents"
 
@@ -72,7 +72,7 @@ def check(state: State, tensors: dict[str, Tensor]) -> None:
             )
         _check_values(name, found)
     for name in sorted(random):
-        _check_generator(name, tensors[name], state.latent_rng.device)
+        _check_generator(name, tensors[name])
 
 
 def _expected(state: State, tensors: dict[str, Tensor]) -> Iterator[tuple[str, tuple[torch.Size, torch.dtype]]]:
@@ -102,8 +102,8 @@ def _check_values(name: str, tensor: Tensor) -> None:
         raise InvalidInput(f"{name} is {float(tensor)}, but must be more than 0.")
 
 
-def _check_generator(name: str, state: Tensor, device: torch.device) -> None:
-    """Lets a generator of its kind try the state, where this machine has one: only torch knows which states there are.
+def _check_generator(name: str, state: Tensor) -> None:
+    """Lets a generator try the state, if it is one of the CPU's: only torch knows which states there are.
 
     A state of the CPU's is longer than 1,000 bytes, one of a GPU's shorter than 100.
     """
@@ -112,8 +112,8 @@ def _check_generator(name: str, state: Tensor, device: torch.device) -> None:
     try:
         if not fits or (name.endswith("torch_rng") and not of_cpu):
             raise RuntimeError
-        if of_cpu or device.type != "cpu":
-            torch.Generator("cpu" if of_cpu else device).set_state(state)
+        if of_cpu:
+            torch.Generator().set_state(state)
     except RuntimeError as error:
         raise InvalidInput(f"{name} is no state of random numbers.") from error
 
