@@ -145,8 +145,8 @@ def share_gradients(networks: dict[str, nn.Module], machine: Machine) -> dict[st
     sharing: dict[str, nn.Module] = {}
     for name, network in networks.items():
         wrapped = DistributedDataParallel(network, gradient_as_bucket_view=True)  # gradients need no copy of their own
-        # Buffers would be copied from process 0 before each pass, in place, and so between the two passes of one
-        # update, whose graph needs them as they were. (The argument's name depends on the version of torch.)
+        # Buffers would be copied from process 0 before each pass, and so between the two passes of one update, whose
+        # graph may need them as they were (pytorch issue 175024). The argument's name depends on the version of torch.
         wrapped.broadcast_buffers = False
         sharing[name] = wrapped
     return sharing

@@ -41,6 +41,7 @@ def work(job: str, out: Path, config: Config, machine: Machine) -> None:
     """Trains or resumes in one process, and leaves what it then holds in a file."""
     letters = torch.from_numpy(glyphs.render(44, image_size=16).images)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.parallel.DistributedDataParallel, "_sync_buffers", no_copies)
         if WITHOUT_NORM in job:
             for network in (models.Generator, models.Discriminator):
                 patch.setattr(models, network.__name__, without_norm(network))
@@ -68,6 +69,10 @@ def work(job: str, out: Path, config: Config, machine: Machine) -> None:
             overflow(state, machine)
     tensors = {name: value for name, value in state.tensors().items() if name != "torch_rng"}
     torch.save(tensors | {"dropout": torch.rand(4)}, f"{out}.process{machine.rank}.pt")
+
+
+def no_copies(engine: nn.Module) -> None:
+    raise AssertionError("buffers are copied between two passes of one update")
 
 
 convert = nn.SyncBatchNorm.convert_sync_batchnorm
