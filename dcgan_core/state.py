@@ -1,11 +1,10 @@
-"""What changes while a run goes on, and one iteration of it; no wait for the device, nothing that writes or prints."""
+"""What changes while a run goes on, and how a step of it is taken on this machine; nothing that writes or prints."""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -14,12 +13,8 @@ from torch import Tensor, nn
 
 from dcgan_core import models, parallel
 from dcgan_core.config import Config
-from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.runtime import Machine, seed_everything
-from dcgan_core.steps import clip_weights, update_discriminator, update_generator
-from dcgan_core.unrolled import update_generator_unrolled
 
-AVERAGE_WARMUP = 0.1  # the half-life is at most this share of the images seen: the untrained weights fade early
 COMPILER = "inductor"
 
 
@@ -118,99 +113,7 @@ def seed_process(config: Config, rank: int, step: int) -> None:
     seed_everything((config.seed * 1_000_003 + rank) * 1_000_003 + step)
 
 
-def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
-    """One iteration: the discriminator's updates, then the generator's against it, then the average.
-
-    `real` is (discriminator_steps * B, C, S, S) in [-1, 1], the same in all processes. Returns the two losses (the
-    discriminator's is the mean of its updates, without the penalty) of this process's share, still on the device.
-    """
-    real, latents, decay = prepare(state, real, machine)
-    return iterate(state, real, latents, decay, machine)
-
-
-def prepare(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor, Tensor]:
-    """What differs from one iteration to the next: this process's real images and latents, and the average's decay.
-
-    Everything that Python has to decide or count is done here, so that `iterate` can be captured.
-    """
-    config = state.config
-    latents = torch.randn(len(real), config.latent_size, generator=state.latent_rng, device=real.device)
-    state.step += 1
-    halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
-    decay = 0.5 ** (len(real) / halflife) if halflife else 0.0
-    real, latents = (parallel.share(rows, machine, config.discriminator_steps) for rows in (real, latents))
-    return real, latents, torch.full((), decay, device=real.device)
-
-
-def iterate(state: State, real: Tensor, latents: Tensor, decay: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
-    """The work of one iteration: the same operations on the same tensors each time, whatever the values are.
-
-    `real` is (discriminator_steps * B, C, S, S), `latents` is (discriminator_steps * B, latent_size), `decay` is ().
-    """
-    config = state.config
-    generator = state.compiled.get("generator", state.generator)
-    losses = []
-    for batch, noise in zip(
-        real.chunk(config.discriminator_steps), latents.chunk(config.discriminator_steps), strict=True
-    ):
-        with machine.autocast():
-            fake = generator(noise)  # made once; the last one is used by both players
-        losses.append(_discriminator_turn(state, batch, fake, machine))
-    generator_loss = _generator_turn(state, batch, fake, machine)
-    if config.ema_halflife_images:
-        update_average(state.average, state.generator, decay)
-    return torch.stack(losses).mean(), generator_loss
-
-
-def _discriminator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
-    """One update of the discriminator by the rules of its game, which may clip its weights afterwards."""
-    config = state.config
-
-    def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        return config.penalty_weight * gradient_penalty(critic, real, fake)
-
-    loss = update_discriminator(
-        state.compiled.get("discriminator", state.discriminator),
-        state.discriminator_optimizer,
-        GAMES[config.loss].discriminator,
-        real,
-        fake,
-        penalty=penalty if config.loss == "wasserstein-penalty" else None,
-        autocast=machine.autocast(),
-        descend=_descent(state, machine),
-    )
-    if config.loss == "wasserstein-clipping":
-        clip_weights(state.discriminator, config.clip_limit)
-    return loss
-
-
-def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
-    """One update of the generator, against the discriminator as it is now or as it will be some steps later."""
-    config = state.config
-    optimizer, game = state.generator_optimizer, GAMES[config.loss]
-    descend = _descent(state, machine)
-    if config.unrolled_steps == 0:
-        discriminator = state.compiled.get("discriminator", state.discriminator)
-        return update_generator(
-            discriminator, optimizer, game.generator, fake, autocast=machine.autocast(), descend=descend
-        )
-    in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
-    return update_generator_unrolled(
-        state.discriminator,
-        optimizer,
-        game.generator,
-        real,
-        fake.float() if in_full else fake,
-        num_steps=config.unrolled_steps,
-        discriminator_optimizer=state.discriminator_optimizer,
-        discriminator_loss_function=game.discriminator,
-        zero_sum=config.loss == "minimax",
-        autocast=nullcontext() if in_full else machine.autocast(),
-        descend=descend,
-    )
-
-
-def _descent(state: State, machine: Machine) -> Callable[[Tensor, torch.optim.Optimizer], None]:
+def descent(state: State, machine: Machine) -> Callable[[Tensor, torch.optim.Optimizer], None]:
     """One optimizer step, as `steps.descend`, with all that the machine needs for it.
 
     In float16 the loss is scaled up for the backward pass and the gradients down again, and a step whose gradients
@@ -229,21 +132,6 @@ def _descent(state: State, machine: Machine) -> Callable[[Tensor, torch.optim.Op
             optimizer.step()
 
     return descend
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, decay: Tensor | float) -> None:
-    """Moves the weights and batch-norm statistics of `average` towards `network`: a <- decay a + (1 - decay) n."""
-    towards = dict(network.state_dict())
-    pairs = [(value, towards[name]) for name, value in average.state_dict().items()]
-    floating = [pair for pair in pairs if pair[0].is_floating_point()]
-    old = [pair[0] for pair in floating]
-    distances = torch._foreach_sub([pair[1] for pair in floating], old)
-    torch._foreach_mul_(distances, 1 - decay)
-    torch._foreach_add_(old, distances)
-    for before, now in pairs:
-        if not before.is_floating_point():  # the count of batches
-            before.copy_(now)
 
 
 @torch.no_grad()

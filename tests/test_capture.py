@@ -18,12 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from dcgan_core import capture as capturing
-from dcgan_core import state as state_module
+from dcgan_core import iteration
 from dcgan_core.capture import capture, snapshot
 from dcgan_core.config import Config
 from dcgan_core.data import Batches
+from dcgan_core.iteration import Inputs, advance, iterate
 from dcgan_core.runtime import Machine, choose_machine
-from dcgan_core.state import State, advance, iterate, start
+from dcgan_core.state import State, start
 
 GAMES = {
     "plain": {},
@@ -125,9 +126,9 @@ def test_mutants_with_something_that_python_decides_each_time_are_caught(tiny_co
         for old, new in zip(average.parameters(), network.parameters(), strict=True):
             old.data = torch.lerp(new, old, decay)  # not where the graph will write
 
-    right = state_module.update_average
+    right = iteration.update_average
     for mutant in (with_number, with_new_tensors):
-        monkeypatch.setattr(state_module, "update_average", mutant)
+        monkeypatch.setattr(iteration, "update_average", mutant)
         with pytest.raises(AssertionError):
             assert_captured_equals_eager(tiny_config, batches, cpu, record_operations, before=2)
 
@@ -142,9 +143,10 @@ def assert_warm_up_leaves_no_trace(state, batches, machine, take_snapshot) -> No
     before = everything(state)
     step = state.step
     undo = take_snapshot(state)
-    real, latents = batches(5), torch.randn(8, state.config.latent_size, generator=torch.Generator().manual_seed(1))
+    latents = torch.randn(8, state.config.latent_size, generator=torch.Generator().manual_seed(1))
+    inputs = Inputs(real=batches(5), latents=latents, decay=torch.tensor(0.5))
     for _ in range(capturing.NUM_WARMUPS):
-        iterate(state, real, latents, torch.tensor(0.5), machine)
+        iterate(state, inputs, machine)
     assert not torch.equal(everything(state)["generator.layers.0.weight"], before["generator.layers.0.weight"])
     undo()
     after = everything(state)
@@ -200,7 +202,7 @@ def test_an_iteration_reads_nothing_on_the_host(config, batches, cpu, host_reads
 
 @pytest.mark.parametrize("read", [Tensor.item, Tensor.tolist, float, bool, Tensor.cpu, Tensor.numpy])
 def test_mutant_that_reads_a_loss_each_time_is_caught(tiny_config, tiny_dataset, cpu, monkeypatch, host_reads, read):
-    right = state_module.update_generator
+    right = iteration.update_generator
     batches = Batches(tiny_dataset.images, batch_size=8, seed=0)
 
     def with_read(*arguments, **keywords):
@@ -208,7 +210,7 @@ def test_mutant_that_reads_a_loss_each_time_is_caught(tiny_config, tiny_dataset,
         read(loss)
         return loss
 
-    monkeypatch.setattr(state_module, "update_generator", with_read)
+    monkeypatch.setattr(iteration, "update_generator", with_read)
     with pytest.raises(AssertionError):
         assert_reads_nothing_on_the_host(tiny_config, cpu, batches, host_reads)
 

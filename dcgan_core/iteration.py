@@ -1,0 +1,138 @@
+"""One iteration of a run: both players' turns by the rules of its config; no wait for the device.
+
+What differs from one iteration to the next, and whatever Python has to decide for it, is prepared first (`Inputs`). The
+rest is always the same operations on the same tensors, so that it can be captured as a CUDA graph.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from dcgan_core import parallel
+from dcgan_core.losses import GAMES, gradient_penalty
+from dcgan_core.runtime import Machine
+from dcgan_core.state import State, descent
+from dcgan_core.steps import clip_weights, update_discriminator, update_generator
+from dcgan_core.unrolled import update_generator_unrolled
+
+AVERAGE_WARMUP = 0.1  # the half-life is at most this share of the images seen: the untrained weights fade early
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What differs from one iteration to the next, on the device. The numbers are tensors of shape ()."""
+
+    real: Tensor  # (discriminator_steps * B, C, S, S) in [-1, 1]
+    latents: Tensor  # (discriminator_steps * B, latent_size)
+    decay: Tensor  # of the moving average
+
+    def become(self, other: Inputs) -> None:
+        """Copies the values of `other` into these tensors, which stay where they are."""
+        for field in fields(self):
+            getattr(self, field.name).copy_(getattr(other, field.name))
+
+
+def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
+    """One iteration: the discriminator's updates, then the generator's against it, then the average.
+
+    `real` is (discriminator_steps * B, C, S, S) in [-1, 1], the same in all processes. Returns the two losses (the
+    discriminator's is the mean of its updates, without the penalty) of this process's share, still on the device.
+    """
+    return iterate(state, prepare(state, real, machine), machine)
+
+
+def prepare(state: State, real: Tensor, machine: Machine) -> Inputs:
+    """What differs this time: this process's real images and latents, and the numbers that follow from the progress.
+
+    Everything that Python has to decide or count is done here, so that `iterate` can be captured.
+    """
+    config = state.config
+    latents = torch.randn(len(real), config.latent_size, generator=state.latent_rng, device=real.device)
+    state.step += 1
+    halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
+    decay = 0.5 ** (len(real) / halflife) if halflife else 0.0
+    real, latents = (parallel.share(rows, machine, config.discriminator_steps) for rows in (real, latents))
+    return Inputs(real=real, latents=latents, decay=torch.full((), decay, device=real.device))
+
+
+def iterate(state: State, inputs: Inputs, machine: Machine) -> tuple[Tensor, Tensor]:
+    """The work of one iteration: the same operations on the same tensors each time, whatever the values are."""
+    config = state.config
+    generator = state.compiled.get("generator", state.generator)
+    losses = []
+    parts = (rows.chunk(config.discriminator_steps) for rows in (inputs.real, inputs.latents))
+    for real, latents in zip(*parts, strict=True):
+        with machine.autocast():
+            fake = generator(latents)  # made once; the last one is used by both players
+        losses.append(_discriminator_turn(state, real, fake, machine))
+    generator_loss = _generator_turn(state, real, fake, machine)
+    if config.ema_halflife_images:
+        update_average(state.average, state.generator, inputs.decay)
+    return torch.stack(losses).mean(), generator_loss
+
+
+def _discriminator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
+    """One update of the discriminator by the rules of its game, which may clip its weights afterwards."""
+    config = state.config
+
+    def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return config.penalty_weight * gradient_penalty(critic, real, fake)
+
+    loss = update_discriminator(
+        state.compiled.get("discriminator", state.discriminator),
+        state.discriminator_optimizer,
+        GAMES[config.loss].discriminator,
+        real,
+        fake,
+        penalty=penalty if config.loss == "wasserstein-penalty" else None,
+        autocast=machine.autocast(),
+        descend=descent(state, machine),
+    )
+    if config.loss == "wasserstein-clipping":
+        clip_weights(state.discriminator, config.clip_limit)
+    return loss
+
+
+def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
+    """One update of the generator, against the discriminator as it is now or as it will be some steps later."""
+    config = state.config
+    optimizer, game = state.generator_optimizer, GAMES[config.loss]
+    descend = descent(state, machine)
+    if config.unrolled_steps == 0:
+        discriminator = state.compiled.get("discriminator", state.discriminator)
+        return update_generator(
+            discriminator, optimizer, game.generator, fake, autocast=machine.autocast(), descend=descend
+        )
+    in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
+    return update_generator_unrolled(
+        state.discriminator,
+        optimizer,
+        game.generator,
+        real,
+        fake.float() if in_full else fake,
+        num_steps=config.unrolled_steps,
+        discriminator_optimizer=state.discriminator_optimizer,
+        discriminator_loss_function=game.discriminator,
+        zero_sum=config.loss == "minimax",
+        autocast=nullcontext() if in_full else machine.autocast(),
+        descend=descend,
+    )
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: Tensor | float) -> None:
+    """Moves the weights and batch-norm statistics of `average` towards `network`: a <- decay a + (1 - decay) n."""
+    towards = dict(network.state_dict())
+    pairs = [(value, towards[name]) for name, value in average.state_dict().items()]
+    floating = [pair for pair in pairs if pair[0].is_floating_point()]
+    old = [pair[0] for pair in floating]
+    distances = torch._foreach_sub([pair[1] for pair in floating], old)
+    torch._foreach_mul_(distances, 1 - decay)
+    torch._foreach_add_(old, distances)
+    for before, now in pairs:
+        if not before.is_floating_point():  # the count of batches
+            before.copy_(now)
