@@ -7,6 +7,7 @@ help text. Progress is counted in images, so that changing the batch size keeps 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -70,6 +71,15 @@ class Config:
     penalty_weight: float = 10.0
     """Weight of the gradient penalty; for the loss wasserstein-penalty only."""
 
+    r1_gamma: float = 0.0
+    """Weight of R1: half of it times the discriminator's squared slope at real images, summed over pixels; 0 is off."""
+
+    r2_gamma: float = 0.0
+    """Weight of R2: the same at fake images; 0 is off. Neither allows batch normalisation in the discriminator."""
+
+    gamma_final_share: float = 1.0
+    """Share of r1_gamma and r2_gamma that is left at the end of the run; they fall along half a cosine."""
+
     clip_limit: float = 0.01
     """Largest absolute weight of the critic; for the loss wasserstein-clipping only."""
 
@@ -130,17 +140,33 @@ class Config:
         check(self, "evaluate_every_images", self.evaluate_every_images >= 0, "0 or more")
         at_least = f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})"
         check(self, "total_images", self.total_images >= self.images_per_step, at_least)
-        if self.loss == "wasserstein-penalty" and self.discriminator_norm == "batch":
+        for name in ("r1_gamma", "r2_gamma"):
+            check(self, name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        check(self, "gamma_final_share", 0 <= self.gamma_final_share <= 1, "from 0 to 1")
+        if self.slope_penalties and self.discriminator_norm == "batch":
             raise InvalidInput(
-                "the loss wasserstein-penalty limits the critic's slope at each image alone, but batch normalisation "
+                f"{self.slope_penalties[0]} limits the critic's slope at each image alone, but batch normalisation "
                 "ties the images of a batch together: set discriminator_norm to layer or none."
             )
+        if self.slope_penalties and self.unrolled_steps:
+            raise InvalidInput(
+                f"unrolled_steps is {self.unrolled_steps}, but the steps ahead would be taken without "
+                f"{self.slope_penalties[0]}: set one of the two to 0."
+            )
+
+    @property
+    def slope_penalties(self) -> list[str]:
+        """What limits the discriminator's slope, in words."""
+        penalties = {"the loss wasserstein-penalty": self.loss == "wasserstein-penalty"}
+        penalties |= {"r1_gamma": self.r1_gamma > 0, "r2_gamma": self.r2_gamma > 0}
+        return [name for name, is_on in penalties.items() if is_on]
 
     def without_effect(self) -> list[str]:
         """The fields that were changed from their defaults although nothing in this run reads them."""
         reads = {
             "penalty_weight": self.loss == "wasserstein-penalty",
             "clip_limit": self.loss == "wasserstein-clipping",
+            "gamma_final_share": self.r1_gamma or self.r2_gamma,
         }
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return [name for name, is_read in reads.items() if not is_read and getattr(self, name) != defaults[name]]
@@ -160,7 +186,11 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
-        """The config that `to_dict` described. Unknown or missing fields raise `InvalidInput` and are named."""
+        """The config that `to_dict` described, also before the fields in `LATER` existed.
+
+        Other missing fields, and unknown ones, raise `InvalidInput` and are named.
+        """
+        values = LATER | values
         known = {field.name for field in dataclasses.fields(cls)}
         if wrong := sorted(known ^ set(values)):
             raise InvalidInput(
@@ -168,6 +198,10 @@ class Config:
                 "version of dcgan_core; use that version, or start a new run."
             )
         return cls(**values)
+
+
+# Fields that were added after runs had been recorded, with the values that mean what was done until then.
+LATER: dict[str, Any] = {"r1_gamma": 0.0, "r2_gamma": 0.0, "gamma_final_share": 1.0}
 
 
 def check_game(config: Any) -> None:

@@ -6,6 +6,7 @@ rest is always the same operations on the same tensors, so that it can be captur
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dcgan_core import parallel
-from dcgan_core.losses import GAMES, gradient_penalty
+from dcgan_core.losses import GAMES, gradient_penalty, zero_centred_penalty
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, descent
 from dcgan_core.steps import clip_weights, update_discriminator, update_generator
@@ -29,6 +30,7 @@ class Inputs:
     real: Tensor  # (discriminator_steps * B, C, S, S) in [-1, 1]
     latents: Tensor  # (discriminator_steps * B, latent_size)
     decay: Tensor  # of the moving average
+    gamma_share: Tensor  # of r1_gamma and r2_gamma that is left
 
     def become(self, other: Inputs) -> None:
         """Copies the values of `other` into these tensors, which stay where they are."""
@@ -52,11 +54,26 @@ def prepare(state: State, real: Tensor, machine: Machine) -> Inputs:
     """
     config = state.config
     latents = torch.randn(len(real), config.latent_size, generator=state.latent_rng, device=real.device)
+    progress = min(1.0, state.step / config.total_steps)  # 0 in the first iteration, nearly 1 in the last
     state.step += 1
     halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
     decay = 0.5 ** (len(real) / halflife) if halflife else 0.0
     real, latents = (parallel.share(rows, machine, config.discriminator_steps) for rows in (real, latents))
-    return Inputs(real=real, latents=latents, decay=torch.full((), decay, device=real.device))
+
+    def number(value: float) -> Tensor:
+        return torch.full((), value, device=real.device)
+
+    return Inputs(
+        real=real,
+        latents=latents,
+        decay=number(decay),
+        gamma_share=number(cosine(progress, config.gamma_final_share)),
+    )
+
+
+def cosine(progress: float, final: float) -> float:
+    """From 1 to `final`, along half a cosine, while `progress` goes from 0 to 1: slowly at both ends."""
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def iterate(state: State, inputs: Inputs, machine: Machine) -> tuple[Tensor, Tensor]:
@@ -68,19 +85,25 @@ def iterate(state: State, inputs: Inputs, machine: Machine) -> tuple[Tensor, Ten
     for real, latents in zip(*parts, strict=True):
         with machine.autocast():
             fake = generator(latents)  # made once; the last one is used by both players
-        losses.append(_discriminator_turn(state, real, fake, machine))
+        losses.append(_discriminator_turn(state, inputs, real, fake, machine))
     generator_loss = _generator_turn(state, real, fake, machine)
     if config.ema_halflife_images:
         update_average(state.average, state.generator, inputs.decay)
     return torch.stack(losses).mean(), generator_loss
 
 
-def _discriminator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
+def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
     """One update of the discriminator by the rules of its game, which may clip its weights afterwards."""
     config = state.config
 
     def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        return config.penalty_weight * gradient_penalty(critic, real, fake)
+        parts = []
+        if config.loss == "wasserstein-penalty":
+            parts.append(config.penalty_weight * gradient_penalty(critic, real, fake))
+        for gamma, samples in ((config.r1_gamma, real), (config.r2_gamma, fake)):
+            if gamma:
+                parts.append(inputs.gamma_share * gamma * zero_centred_penalty(critic, samples))
+        return torch.stack(parts).sum()
 
     loss = update_discriminator(
         state.compiled.get("discriminator", state.discriminator),
@@ -88,7 +111,7 @@ def _discriminator_turn(state: State, real: Tensor, fake: Tensor, machine: Machi
         GAMES[config.loss].discriminator,
         real,
         fake,
-        penalty=penalty if config.loss == "wasserstein-penalty" else None,
+        penalty=penalty if config.slope_penalties else None,
         autocast=machine.autocast(),
         descend=descent(state, machine),
     )

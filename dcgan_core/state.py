@@ -101,7 +101,7 @@ def start(config: Config, machine: Machine) -> State:
 def _compile(config: Config, generator: nn.Module, discriminator: nn.Module) -> dict[str, nn.Module]:
     """The networks compiled one by one; sampling and checkpoints keep using the uncompiled ones."""
     networks = {"generator": generator, "discriminator": discriminator}
-    if config.loss == "wasserstein-penalty":
+    if config.slope_penalties:
         warnings.warn("the gradient penalty cannot go through a compiled critic: only the generator is.", stacklevel=3)
         del networks["discriminator"]
     compiled = {name: torch.compile(network, dynamic=False, backend=COMPILER) for name, network in networks.items()}

@@ -1,0 +1,164 @@
+"""One iteration against the same written by hand, and what Python decides for it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from dcgan_core import iteration
+from dcgan_core.config import Config
+from dcgan_core.iteration import advance, cosine, prepare
+from dcgan_core.losses import zero_centred_penalty
+from dcgan_core.runtime import Machine
+from dcgan_core.state import State, start
+
+RATE = 0.05
+BATCH = 8
+
+
+@pytest.fixture
+def config(tiny_config: Config) -> Config:
+    """Two discriminator updates an iteration, and a discriminator without batch norm, dropout or anything random."""
+    return replace(tiny_config, dropout=0.0, discriminator_norm="none", discriminator_steps=2, ema_halflife_images=0)
+
+
+@pytest.fixture
+def real(config: Config) -> Tensor:
+    """One iteration's images, each batch unlike the other."""
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(config.images_per_step, 1, 16, 16, generator=rng) * 2 - 1
+    images[BATCH:] *= 0.3
+    return images
+
+
+def with_plain_descent(config: Config, machine: Machine) -> State:
+    """Optimizers whose steps are in proportion to the gradients, so that every term of a loss counts.
+
+    The discriminator's weights are larger than at the start of a run, so that it has slopes worth speaking of.
+    """
+    state = start(config, machine)
+    with torch.no_grad():
+        for weight in state.discriminator.parameters():
+            weight *= 8
+    state.generator_optimizer = torch.optim.SGD(state.generator.parameters(), RATE)
+    state.discriminator_optimizer = torch.optim.SGD(state.discriminator.parameters(), RATE)
+    return state
+
+
+def descend(network: nn.Module, loss: Tensor) -> None:
+    gradients = torch.autograd.grad(loss, list(network.parameters()))
+    with torch.no_grad():
+        for weight, gradient in zip(network.parameters(), gradients, strict=True):
+            weight -= RATE * gradient
+
+
+def squared_slope(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """Sample by sample, as the formula is written: E |grad D(x)|^2."""
+    total = torch.zeros(())
+    for image in images.detach():
+        image = image[None].requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(image).squeeze(), image, create_graph=True)
+        total = total + (gradient**2).sum()
+    return total / len(images)
+
+
+def by_hand(state: State, real: Tensor, *, r1: float = 0.0, r2: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Both networks' weights after one iteration of the non-saturating game, on copies."""
+    generator, discriminator = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
+    rng = torch.Generator()
+    rng.set_state(state.latent_rng.get_state())
+    latents = torch.randn(len(real), state.config.latent_size, generator=rng)
+    for number in range(state.config.discriminator_steps):
+        rows = slice(number * BATCH, (number + 1) * BATCH)
+        fake = generator(latents[rows])
+        loss = softplus(-discriminator(real[rows])).mean() + softplus(discriminator(fake.detach())).mean()
+        loss = loss + r1 / 2 * squared_slope(discriminator, real[rows])
+        loss = loss + r2 / 2 * squared_slope(discriminator, fake)
+        descend(discriminator, loss)
+    descend(generator, softplus(-discriminator(fake)).mean())
+    return flat(generator), flat(discriminator)
+
+
+def flat(network: nn.Module) -> Tensor:
+    return torch.cat([weight.detach().flatten() for weight in network.parameters()])
+
+
+def assert_iteration_is(expected: tuple[Tensor, Tensor], state: State, real: Tensor, machine: Machine) -> None:
+    advance(state, real, machine)
+    for network, weights in zip((state.generator, state.discriminator), expected, strict=True):
+        torch.testing.assert_close(flat(network), weights, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("r1", "r2"), [(0.0, 0.0), (2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
+def test_an_iteration_with_penalties_is_the_one_written_by_hand(config, real, cpu, r1, r2):
+    state = with_plain_descent(replace(config, r1_gamma=r1, r2_gamma=r2), cpu)
+    expected = by_hand(state, real, r1=r1, r2=r2)
+    assert_iteration_is(expected, state, real, cpu)
+    if r1 or r2:
+        without = by_hand(with_plain_descent(config, cpu), real)
+        with pytest.raises(AssertionError):
+            assert_iteration_is(without, with_plain_descent(state.config, cpu), real, cpu)
+
+
+def test_gamma_has_fallen_when_it_is_used(config, real, cpu):
+    """Half-way through a run whose gamma falls to a fifth, it is 0.6 of what it was."""
+    config = replace(config, r1_gamma=2.0, gamma_final_share=0.2, total_images=config.images_per_step * 10)
+    state = with_plain_descent(config, cpu)
+    state.step = 5
+    assert_iteration_is(by_hand(state, real, r1=0.6 * 2.0), state, real, cpu)
+
+
+def remembering_the_first(penalty: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A stale batch: the slope at the images of the first update, whichever update it is."""
+    seen: list[Tensor] = []
+
+    def stale(discriminator: nn.Module, samples: Tensor) -> Tensor:
+        seen.append(samples)
+        return penalty(discriminator, seen[0])
+
+    return stale
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        pytest.param(remembering_the_first(zero_centred_penalty), id="stale real batch"),
+        pytest.param(lambda critic, samples: zero_centred_penalty(critic, samples.flip(0)[: BATCH // 2]), id="half"),
+        pytest.param(lambda critic, samples: zero_centred_penalty(critic, -samples), id="somewhere else"),
+        pytest.param(lambda critic, samples: 2 * zero_centred_penalty(critic, samples), id="no 1/2"),
+        pytest.param(lambda critic, samples: zero_centred_penalty(critic, samples).detach(), id="detached"),
+    ],
+)
+def test_mutant_penalty_in_the_iteration_is_caught(config, real, cpu, monkeypatch, mutant):
+    state = with_plain_descent(replace(config, r1_gamma=2.0), cpu)
+    expected = by_hand(state, real, r1=2.0)
+    monkeypatch.setattr(iteration, "zero_centred_penalty", mutant)
+    with pytest.raises(AssertionError):
+        assert_iteration_is(expected, state, real, cpu)
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1, 1.0])
+def test_gamma_falls_as_torchs_cosine_schedule_does(tiny_config, cpu, final):
+    config = replace(tiny_config, r1_gamma=1.0, discriminator_norm="none", gamma_final_share=final)
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], 1.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.total_steps, eta_min=final)
+    state = start(config, cpu)
+    for _ in range(config.total_steps + 1):
+        found = prepare(state, torch.zeros(BATCH, 1, 16, 16), cpu).gamma_share
+        assert found.item() == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
+        optimizer.step()
+        schedule.step()
+    assert found.item() == pytest.approx(final, abs=1e-6)
+
+
+def test_after_the_end_of_the_run_nothing_rises_again(tiny_config, cpu):
+    state = start(replace(tiny_config, r1_gamma=1.0, discriminator_norm="none", gamma_final_share=0.0), cpu)
+    state.step = 2 * state.config.total_steps
+    assert prepare(state, torch.zeros(BATCH, 1, 16, 16), cpu).gamma_share == 0 == cosine(1.0, 0.0)
