@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 IMAGE_SIZES = (16, 32, 64, 128)
-Loss = Literal["non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares"]
+Loss = Literal[
+    "non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares", "relativistic"
+]
 Norm = Literal["batch", "layer", "none"]
 Upsampling = Literal["transposed", "nearest"]
 
@@ -66,7 +68,7 @@ class Config:
     """Show the discriminator how much the images of its batch differ: one more feature map."""
 
     loss: Loss = "non-saturating"
-    """What is played for: non-saturating (what everyone trains with), minimax, and four other games."""
+    """What is played for: non-saturating (what everyone trains with), minimax, and five other games."""
 
     penalty_weight: float = 10.0
     """Weight of the gradient penalty; for the loss wasserstein-penalty only."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from dcgan_core import parallel
-from dcgan_core.losses import GAMES, gradient_penalty, zero_centred_penalty
+from dcgan_core.losses import GAMES, PAIRED, gradient_penalty, zero_centred_penalty
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, descent
-from dcgan_core.steps import clip_weights, update_discriminator, update_generator
+from dcgan_core.steps import against, clip_weights, update_discriminator, update_generator
 from dcgan_core.unrolled import update_generator_unrolled
 
 AVERAGE_WARMUP = 0.1  # the half-life is at most this share of the images seen: the untrained weights fade early
@@ -127,9 +127,10 @@ def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) 
     descend = descent(state, machine)
     if config.unrolled_steps == 0:
         discriminator = state.compiled.get("discriminator", state.discriminator)
-        return update_generator(
-            discriminator, optimizer, game.generator, fake, autocast=machine.autocast(), descend=descend
-        )
+        loss = game.generator
+        if config.loss in PAIRED:
+            loss = against(real, discriminator, loss, autocast=machine.autocast())
+        return update_generator(discriminator, optimizer, loss, fake, autocast=machine.autocast(), descend=descend)
     in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
     return update_generator_unrolled(
         state.discriminator,
@@ -141,6 +142,7 @@ def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) 
         discriminator_optimizer=state.discriminator_optimizer,
         discriminator_loss_function=game.discriminator,
         zero_sum=config.loss == "minimax",
+        paired=config.loss in PAIRED,
         autocast=nullcontext() if in_full else machine.autocast(),
         descend=descend,
     )

@@ -79,6 +79,34 @@ def least_squares_generator_loss(fake_logits: Tensor) -> Tensor:
     return 0.5 * (fake_logits - 1).square().mean()
 
 
+def relativistic_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """-log sigmoid(D(x) - D(G(z))), D being the logit: a real image should look more real than the fake one beside it.
+
+    Row i of the real logits is paired with row i of the fake ones. Only differences count, so the logits have no zero
+    of their own: a logit of 0 does not mean undecided. log 2 = 0.693 when it cannot tell the two apart.
+    Source: Jolicoeur-Martineau 2018 (arXiv:1807.00734), RSGAN; as the main loss of R3GAN (arXiv:2501.05441).
+    """
+    return softplus(_differences(fake_logits, real_logits)).mean()
+
+
+def relativistic_generator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
+    """-log sigmoid(D(G(z)) - D(x)): the fake image should look more real than the real one beside it.
+
+    Source: Jolicoeur-Martineau 2018 (arXiv:1807.00734), RSGAN.
+    """
+    return softplus(_differences(real_logits, fake_logits)).mean()
+
+
+def _differences(first: Tensor, second: Tensor) -> Tensor:
+    """Row by row. (B,) and (B, 1) would broadcast to all pairs (B, B), which is another loss."""
+    if first.shape != second.shape:
+        raise InvalidInput(
+            f"a relativistic loss pairs real and fake logits row by row, but their shapes are {tuple(first.shape)} and "
+            f"{tuple(second.shape)}: give it as many of each, in the same shape."
+        )
+    return first - second
+
+
 def gradient_penalty(
     critic: nn.Module | Callable[[Tensor], Tensor],
     real: Tensor,
@@ -142,11 +170,12 @@ def _squared_slopes(critic: nn.Module | Callable[[Tensor], Tensor], samples: Ten
 class Game(NamedTuple):
     """The two losses that are played against each other.
 
-    The discriminator's is a function of (real_logits, fake_logits), the generator's of fake_logits.
+    The discriminator's is a function of (real_logits, fake_logits), the generator's of fake_logits; in a game that is
+    `PAIRED`, of (fake_logits, real_logits).
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
+    generator: Callable[..., Tensor]
 
 
 GAMES = {
@@ -156,4 +185,6 @@ GAMES = {
     "wasserstein-penalty": Game(critic_loss, critic_generator_loss),
     "hinge": Game(hinge_discriminator_loss, critic_generator_loss),
     "least-squares": Game(least_squares_discriminator_loss, least_squares_generator_loss),
+    "relativistic": Game(relativistic_discriminator_loss, relativistic_generator_loss),
 }
+PAIRED = {"relativistic"}

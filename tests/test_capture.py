@@ -39,7 +39,9 @@ GAMES = {
         "r2_gamma": 0.5,
         "gamma_final_share": 0.1,
     },
+    "relativistic": {"loss": "relativistic", "discriminator_steps": 2},
     "unrolled": {"unrolled_steps": 2},
+    "unrolled relativistic": {"unrolled_steps": 2, "loss": "relativistic"},
     "unrolled minimax": {"unrolled_steps": 2, "loss": "minimax"},
     "spectrum": {
         "loss": "hinge",

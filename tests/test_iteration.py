@@ -17,6 +17,7 @@ from dcgan_core.iteration import advance, cosine, prepare
 from dcgan_core.losses import zero_centred_penalty
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, start
+from dcgan_core.steps import against
 
 RATE = 0.05
 BATCH = 8
@@ -68,8 +69,18 @@ def squared_slope(discriminator: nn.Module, images: Tensor) -> Tensor:
     return total / len(images)
 
 
-def by_hand(state: State, real: Tensor, *, r1: float = 0.0, r2: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Both networks' weights after one iteration of the non-saturating game, on copies."""
+def cross_entropy(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return softplus(-real_logits).mean() + softplus(fake_logits).mean()
+
+
+def fooled(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
+    return softplus(-fake_logits).mean()
+
+
+def by_hand(
+    state: State, real: Tensor, *, loss=cross_entropy, generator_loss=fooled, r1: float = 0.0, r2: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Both networks' weights after one iteration, on copies."""
     generator, discriminator = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
     rng = torch.Generator()
     rng.set_state(state.latent_rng.get_state())
@@ -77,11 +88,11 @@ def by_hand(state: State, real: Tensor, *, r1: float = 0.0, r2: float = 0.0) -> 
     for number in range(state.config.discriminator_steps):
         rows = slice(number * BATCH, (number + 1) * BATCH)
         fake = generator(latents[rows])
-        loss = softplus(-discriminator(real[rows])).mean() + softplus(discriminator(fake.detach())).mean()
-        loss = loss + r1 / 2 * squared_slope(discriminator, real[rows])
-        loss = loss + r2 / 2 * squared_slope(discriminator, fake)
-        descend(discriminator, loss)
-    descend(generator, softplus(-discriminator(fake)).mean())
+        total = loss(discriminator(real[rows]), discriminator(fake.detach()))
+        total = total + r1 / 2 * squared_slope(discriminator, real[rows])
+        total = total + r2 / 2 * squared_slope(discriminator, fake)
+        descend(discriminator, total)
+    descend(generator, generator_loss(discriminator(fake), discriminator(real[rows])))
     return flat(generator), flat(discriminator)
 
 
@@ -104,6 +115,50 @@ def test_an_iteration_with_penalties_is_the_one_written_by_hand(config, real, cp
         without = by_hand(with_plain_descent(config, cpu), real)
         with pytest.raises(AssertionError):
             assert_iteration_is(without, with_plain_descent(state.config, cpu), real, cpu)
+
+
+def paired(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return -torch.stack([(r - f).sigmoid().log() for r, f in zip(real_logits, fake_logits, strict=True)]).mean()
+
+
+def paired_the_other_way(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
+    return -torch.stack([(f - r).sigmoid().log() for r, f in zip(real_logits, fake_logits, strict=True)]).mean()
+
+
+RELATIVISTIC = {"loss": paired, "generator_loss": paired_the_other_way}
+
+
+def test_a_relativistic_iteration_is_the_one_written_by_hand(config, real, cpu):
+    """The generator's real images are those of the last update, judged by the discriminator after it."""
+    state = with_plain_descent(replace(config, loss="relativistic"), cpu)
+    assert_iteration_is(by_hand(state, real, **RELATIVISTIC), state, real, cpu)
+
+
+def of_the_first_update(state: State, real: Tensor):
+    return lambda _, discriminator, loss, **settings: against(real[:BATCH], discriminator, loss, **settings)
+
+
+def judged_before_the_update(state: State, real: Tensor):
+    logits = state.discriminator(real[BATCH:]).detach()
+    return lambda _, discriminator, loss, **settings: lambda fake_logits: loss(fake_logits, logits)
+
+
+@pytest.mark.parametrize("mutant", [of_the_first_update, judged_before_the_update])
+def test_mutant_stale_real_batch_in_the_generators_turn_is_caught(config, real, cpu, monkeypatch, mutant):
+    state = with_plain_descent(replace(config, loss="relativistic"), cpu)
+    expected = by_hand(state, real, **RELATIVISTIC)
+    monkeypatch.setattr(iteration, "against", mutant(state, real))
+    with pytest.raises(AssertionError):
+        assert_iteration_is(expected, state, real, cpu)
+
+
+@pytest.mark.parametrize("loss", ["non-saturating", "relativistic"])
+def test_only_a_paired_game_judges_real_images_in_the_generators_turn(config, real, cpu, loss):
+    state, passes = start(replace(config, loss=loss), cpu), []
+    state.discriminator.register_forward_hook(lambda *_: passes.append(torch.is_grad_enabled()))
+    advance(state, real, cpu)
+    ordinary = [True] * (2 * 2 + 1)  # real and fake in each update, then the generator's fake
+    assert passes == (ordinary if loss == "non-saturating" else [*ordinary[:-1], False, True])
 
 
 def test_gamma_has_fallen_when_it_is_used(config, real, cpu):
