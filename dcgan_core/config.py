@@ -16,6 +16,7 @@ IMAGE_SIZES = (16, 32, 64, 128)
 Loss = Literal[
     "non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares", "relativistic"
 ]
+LABELLED = ("non-saturating", "minimax")  # losses in which a real image is called 1 and a fake one 0
 Norm = Literal["batch", "layer", "none"]
 Upsampling = Literal["transposed", "nearest"]
 
@@ -72,6 +73,9 @@ class Config:
 
     penalty_weight: float = 10.0
     """Weight of the gradient penalty; for the loss wasserstein-penalty only."""
+
+    real_label: float = 1.0
+    """How real a real image counts (one-sided label smoothing); for the losses non-saturating and minimax only."""
 
     r1_gamma: float = 0.0
     """Weight of R1: half of it times the discriminator's squared slope at real images, summed over pixels; 0 is off."""
@@ -142,6 +146,12 @@ class Config:
         check(self, "evaluate_every_images", self.evaluate_every_images >= 0, "0 or more")
         at_least = f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})"
         check(self, "total_images", self.total_images >= self.images_per_step, at_least)
+        check(self, "real_label", 0 < self.real_label <= 1, "more than 0 and at most 1")
+        if self.real_label != 1 and self.loss not in LABELLED:
+            raise InvalidInput(
+                f"real_label is {self.real_label}, but the loss {self.loss} has no labels: set it to 1, or choose one "
+                f"of {', '.join(LABELLED)}."
+            )
         for name in ("r1_gamma", "r2_gamma"):
             check(self, name, 0 <= getattr(self, name) < math.inf, "0 or more")
         check(self, "gamma_final_share", 0 <= self.gamma_final_share <= 1, "from 0 to 1")
@@ -203,7 +213,7 @@ class Config:
 
 
 # Fields that were added after runs had been recorded, with the values that mean what was done until then.
-LATER: dict[str, Any] = {"r1_gamma": 0.0, "r2_gamma": 0.0, "gamma_final_share": 1.0}
+LATER: dict[str, Any] = {"real_label": 1.0, "r1_gamma": 0.0, "r2_gamma": 0.0, "gamma_final_share": 1.0}
 
 
 def check_game(config: Any) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from dcgan_core import parallel
-from dcgan_core.losses import GAMES, PAIRED, gradient_penalty, zero_centred_penalty
+from dcgan_core.config import Config
+from dcgan_core.losses import GAMES, PAIRED, Game, gradient_penalty, smoothed_discriminator_loss, zero_centred_penalty
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, descent
 from dcgan_core.steps import against, clip_weights, update_discriminator, update_generator
@@ -92,6 +94,14 @@ def iterate(state: State, inputs: Inputs, machine: Machine) -> tuple[Tensor, Ten
     return torch.stack(losses).mean(), generator_loss
 
 
+def _game(config: Config) -> Game:
+    """The two losses, that of the discriminator with smoothed labels where the config asks for it."""
+    game = GAMES[config.loss]
+    if config.real_label == 1:
+        return game
+    return game._replace(discriminator=partial(smoothed_discriminator_loss, real_label=config.real_label))
+
+
 def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
     """One update of the discriminator by the rules of its game, which may clip its weights afterwards."""
     config = state.config
@@ -108,7 +118,7 @@ def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor
     loss = update_discriminator(
         state.compiled.get("discriminator", state.discriminator),
         state.discriminator_optimizer,
-        GAMES[config.loss].discriminator,
+        _game(config).discriminator,
         real,
         fake,
         penalty=penalty if config.slope_penalties else None,
@@ -123,7 +133,7 @@ def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor
 def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
     """One update of the generator, against the discriminator as it is now or as it will be some steps later."""
     config = state.config
-    optimizer, game = state.generator_optimizer, GAMES[config.loss]
+    optimizer, game = state.generator_optimizer, _game(config)
     descend = descent(state, machine)
     if config.unrolled_steps == 0:
         discriminator = state.compiled.get("discriminator", state.discriminator)

@@ -27,6 +27,16 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return softplus(-real_logits).mean() + softplus(fake_logits).mean()
 
 
+def smoothed_discriminator_loss(real_logits: Tensor, fake_logits: Tensor, *, real_label: float) -> Tensor:
+    """-a log D(x) - (1 - a) log(1 - D(x)) - log(1 - D(G(z))): a real image counts as real in part, a = `real_label`.
+
+    A fake one counts as fake in full; otherwise fakes that lie far from all data would have no reason to move. The best
+    discriminator then says a p / (p + q) where the densities of real and fake are p and q.
+    Source: Salimans et al. 2016 (arXiv:1606.03498), section 3.4, with 0.9.
+    """
+    return discriminator_loss(real_logits, fake_logits) + (1 - real_label) * real_logits.mean()
+
+
 def minimax_generator_loss(fake_logits: Tensor) -> Tensor:
     """log(1 - D(G(z))): the generator's own side of the minimax game; its gradient vanishes where D is sure.
 

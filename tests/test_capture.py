@@ -40,6 +40,7 @@ GAMES = {
         "gamma_final_share": 0.1,
     },
     "relativistic": {"loss": "relativistic", "discriminator_steps": 2},
+    "smoothed labels": {"real_label": 0.9},
     "unrolled": {"unrolled_steps": 2},
     "unrolled relativistic": {"unrolled_steps": 2, "loss": "relativistic"},
     "unrolled minimax": {"unrolled_steps": 2, "loss": "minimax"},

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcgan_core.config import LATER, Config, InvalidInput
+from dcgan_core.config import LATER, Config, InvalidInput, Loss
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]
 WRONG = [
@@ -25,6 +26,7 @@ WRONG = [
     *[("discriminator_learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],
     *[(name, value) for name in ("penalty_weight", "clip_limit") for value in (0.0, -1.0, float("nan"))],
     *[(name, value) for name in ("r1_gamma", "r2_gamma") for value in (-1.0, float("nan"), float("inf"))],
+    *[("real_label", value) for value in (0.0, 1.1, float("nan"))],
     *[("gamma_final_share", value) for value in (-0.1, 1.1, float("nan"))],
     *[("discriminator_norm", "instance"), ("discriminator_steps", 0)],
     *[("unrolled_steps", -1), ("evaluate_every_images", -1)],
@@ -52,6 +54,15 @@ def test_the_penalty_and_batch_norm_exclude_each_other():
         Config(loss="wasserstein-penalty")
     for norm in ("layer", "none"):
         Config(loss="wasserstein-penalty", discriminator_norm=norm)
+
+
+@pytest.mark.parametrize("loss", get_args(Loss))
+def test_only_losses_with_labels_can_smooth_them(loss):
+    if loss in ("non-saturating", "minimax"):
+        assert Config(loss=loss, real_label=0.9).real_label == 0.9
+    else:
+        with pytest.raises(InvalidInput, match=f"real_label is 0.9, but the loss {loss} has no labels: set it to 1"):
+            Config(loss=loss, real_label=0.9, discriminator_norm="none")
 
 
 @pytest.mark.parametrize("name", ["r1_gamma", "r2_gamma"])

@@ -134,6 +134,20 @@ def test_a_relativistic_iteration_is_the_one_written_by_hand(config, real, cpu):
     assert_iteration_is(by_hand(state, real, **RELATIVISTIC), state, real, cpu)
 
 
+@pytest.mark.parametrize("loss", ["non-saturating", "minimax"])
+def test_an_iteration_with_smoothed_labels_is_the_one_written_by_hand(config, real, cpu, loss):
+    def smoothed(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        real_term = 0.7 * softplus(-real_logits) + 0.3 * softplus(real_logits)
+        return real_term.mean() + softplus(fake_logits).mean()
+
+    def caught(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
+        return -softplus(fake_logits).mean()
+
+    state = with_plain_descent(replace(config, loss=loss, real_label=0.7), cpu)
+    expected = by_hand(state, real, loss=smoothed, generator_loss=caught if loss == "minimax" else fooled)
+    assert_iteration_is(expected, state, real, cpu)
+
+
 def of_the_first_update(state: State, real: Tensor):
     return lambda _, discriminator, loss, **settings: against(real[:BATCH], discriminator, loss, **settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import get_args
 
@@ -25,6 +26,7 @@ from dcgan_core.losses import (
     non_saturating_generator_loss,
     relativistic_discriminator_loss,
     relativistic_generator_loss,
+    smoothed_discriminator_loss,
 )
 
 
@@ -249,6 +251,52 @@ def test_the_best_discriminator_says_p_over_p_plus_q_and_its_loss_is_the_jensen_
     best, value = minimise(discriminator_loss)
     torch.testing.assert_close(best.sigmoid(), P / (P + Q), rtol=0, atol=1e-6)
     assert value == pytest.approx(2 * math.log(2) - 2 * jensenshannon(P, Q) ** 2, abs=1e-10)
+
+
+def assert_best_discriminator_says_a_share_of_what_it_said(loss, share: float) -> None:
+    best, _ = minimise(loss)
+    torch.testing.assert_close(best.sigmoid(), share * P / (P + Q), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5])
+def test_the_best_smoothed_discriminator_says_a_share_of_p_over_p_plus_q(share):
+    """Salimans et al. 2016, section 3.4, with nothing in the numerator for the generator's density."""
+    assert_best_discriminator_says_a_share_of_what_it_said(
+        partial(smoothed_discriminator_loss, real_label=share), share
+    )
+
+
+def smoothed_on_both_sides(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return smoothed_discriminator_loss(real_logits, fake_logits, real_label=0.9) - 0.1 * fake_logits.mean()
+
+
+def smoothed_on_the_other_side(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return discriminator_loss(real_logits, fake_logits) - 0.1 * fake_logits.mean()
+
+
+def with_a_smaller_weight(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """0.9 of the real term, and nothing in return."""
+    return discriminator_loss(real_logits, fake_logits) - 0.1 * torch.nn.functional.softplus(-real_logits).mean()
+
+
+@pytest.mark.parametrize(
+    "mutant", [discriminator_loss, smoothed_on_both_sides, smoothed_on_the_other_side, with_a_smaller_weight]
+)
+def test_mutant_smoothing_is_caught(mutant):
+    with pytest.raises(AssertionError):
+        assert_best_discriminator_says_a_share_of_what_it_said(mutant, 0.9)
+
+
+def test_smoothed_loss_is_the_cross_entropy_with_the_label_in_it():
+    real, fake = logits(60, seed=1), logits(seed=2)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = entropy(real, torch.full_like(real, 0.9)) + entropy(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(smoothed_discriminator_loss(real, fake, real_label=0.9), expected)
+    assert smoothed_discriminator_loss(real, fake, real_label=1.0) == discriminator_loss(real, fake)
+    for side in (1, -1):
+        assert_finite_at_extreme_logits(
+            lambda logit, side=side: smoothed_discriminator_loss(logit, side * logit, real_label=0.9)
+        )
 
 
 def test_the_best_least_squares_discriminator_also_says_p_over_p_plus_q():
