@@ -18,6 +18,7 @@ Loss = Literal[
 ]
 LABELLED = ("non-saturating", "minimax")  # losses in which a real image is called 1 and a fake one 0
 Norm = Literal["batch", "layer", "none"]
+Augmentation = Literal["colour", "translation", "cutout", "flip"]
 Upsampling = Literal["transposed", "nearest"]
 
 
@@ -86,6 +87,15 @@ class Config:
     gamma_final_share: float = 1.0
     """Share of r1_gamma and r2_gamma that is left at the end of the run; they fall along half a cosine."""
 
+    augment: tuple[Augmentation, ...] = ()
+    """Random changes to all that the discriminator sees: any of colour, translation, cutout and flip."""
+
+    instance_noise: float = 0.0
+    """Standard deviation, at the start, of noise on all that the discriminator sees; pixels go from -1 to 1."""
+
+    instance_noise_until: float = 0.5
+    """Share of the run over which instance_noise fades, evenly, to 0."""
+
     clip_limit: float = 0.01
     """Largest absolute weight of the critic; for the loss wasserstein-clipping only."""
 
@@ -146,6 +156,12 @@ class Config:
         check(self, "evaluate_every_images", self.evaluate_every_images >= 0, "0 or more")
         at_least = f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})"
         check(self, "total_images", self.total_images >= self.images_per_step, at_least)
+        object.__setattr__(self, "augment", tuple(self.augment))  # JSON has lists
+        known = get_args(Augmentation)
+        fine = set(self.augment) <= set(known) and len(set(self.augment)) == len(self.augment)
+        check(self, "augment", fine, f"some of {', '.join(known)}, each once")
+        check(self, "instance_noise", 0 <= self.instance_noise < math.inf, "0 or more")
+        check(self, "instance_noise_until", 0 < self.instance_noise_until <= 1, "more than 0 and at most 1")
         check(self, "real_label", 0 < self.real_label <= 1, "more than 0 and at most 1")
         if self.real_label != 1 and self.loss not in LABELLED:
             raise InvalidInput(
@@ -179,6 +195,7 @@ class Config:
             "penalty_weight": self.loss == "wasserstein-penalty",
             "clip_limit": self.loss == "wasserstein-clipping",
             "gamma_final_share": self.r1_gamma or self.r2_gamma,
+            "instance_noise_until": self.instance_noise,
         }
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return [name for name, is_read in reads.items() if not is_read and getattr(self, name) != defaults[name]]
@@ -213,7 +230,15 @@ class Config:
 
 
 # Fields that were added after runs had been recorded, with the values that mean what was done until then.
-LATER: dict[str, Any] = {"real_label": 1.0, "r1_gamma": 0.0, "r2_gamma": 0.0, "gamma_final_share": 1.0}
+LATER: dict[str, Any] = {
+    "real_label": 1.0,
+    "r1_gamma": 0.0,
+    "r2_gamma": 0.0,
+    "gamma_final_share": 1.0,
+    "augment": (),
+    "instance_noise": 0.0,
+    "instance_noise_until": 0.5,
+}
 
 
 def check_game(config: Any) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dcgan_core import parallel
-from dcgan_core.config import Config
+from dcgan_core.config import Augmentation, Config
+from dcgan_core.data.augmentation import augmented
 from dcgan_core.losses import GAMES, PAIRED, Game, gradient_penalty, smoothed_discriminator_loss, zero_centred_penalty
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, descent
@@ -33,6 +34,7 @@ class Inputs:
     latents: Tensor  # (discriminator_steps * B, latent_size)
     decay: Tensor  # of the moving average
     gamma_share: Tensor  # of r1_gamma and r2_gamma that is left
+    noise: Tensor  # standard deviation of what is added to all that the discriminator sees
 
     def become(self, other: Inputs) -> None:
         """Copies the values of `other` into these tensors, which stay where they are."""
@@ -70,6 +72,7 @@ def prepare(state: State, real: Tensor, machine: Machine) -> Inputs:
         latents=latents,
         decay=number(decay),
         gamma_share=number(cosine(progress, config.gamma_final_share)),
+        noise=number(config.instance_noise * max(0.0, 1 - progress / config.instance_noise_until)),
     )
 
 
@@ -88,10 +91,37 @@ def iterate(state: State, inputs: Inputs, machine: Machine) -> tuple[Tensor, Ten
         with machine.autocast():
             fake = generator(latents)  # made once; the last one is used by both players
         losses.append(_discriminator_turn(state, inputs, real, fake, machine))
-    generator_loss = _generator_turn(state, real, fake, machine)
+    generator_loss = _generator_turn(state, inputs, real, fake, machine)
     if config.ema_halflife_images:
         update_average(state.average, state.generator, inputs.decay)
     return torch.stack(losses).mean(), generator_loss
+
+
+class Seeing(nn.Module):
+    """The discriminator together with what it sees of images: something changed, and noise on top.
+
+    The slope at an image, for a penalty, is then that of the whole way from the image to the logit, as in StyleGAN2-ADA
+    (Karras et al. 2020, arXiv:2006.06676). Source of the noise: Sønderby et al. 2017 (arXiv:1610.04490); Arjovsky,
+    Bottou 2017 (arXiv:1701.04862), section 3.
+    """
+
+    def __init__(self, discriminator: nn.Module, augment: tuple[Augmentation, ...], noise: Tensor | None) -> None:
+        super().__init__()
+        self.discriminator, self.augment, self.noise = discriminator, augment, noise
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = augmented(images.float(), self.augment)  # float32: real and fake are rounded alike, and only once
+        if self.noise is not None:
+            images = images + self.noise * torch.randn_like(images)
+        return self.discriminator(images)
+
+
+def _judge(state: State, inputs: Inputs, discriminator: nn.Module) -> nn.Module:
+    """The discriminator as both players meet it."""
+    config = state.config
+    if not (config.augment or config.instance_noise):
+        return discriminator
+    return Seeing(discriminator, config.augment, inputs.noise if config.instance_noise else None)
 
 
 def _game(config: Config) -> Game:
@@ -116,7 +146,7 @@ def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor
         return torch.stack(parts).sum()
 
     loss = update_discriminator(
-        state.compiled.get("discriminator", state.discriminator),
+        _judge(state, inputs, state.compiled.get("discriminator", state.discriminator)),
         state.discriminator_optimizer,
         _game(config).discriminator,
         real,
@@ -130,20 +160,20 @@ def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor
     return loss
 
 
-def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
+def _generator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
     """One update of the generator, against the discriminator as it is now or as it will be some steps later."""
     config = state.config
     optimizer, game = state.generator_optimizer, _game(config)
     descend = descent(state, machine)
     if config.unrolled_steps == 0:
-        discriminator = state.compiled.get("discriminator", state.discriminator)
+        discriminator = _judge(state, inputs, state.compiled.get("discriminator", state.discriminator))
         loss = game.generator
         if config.loss in PAIRED:
             loss = against(real, discriminator, loss, autocast=machine.autocast())
         return update_generator(discriminator, optimizer, loss, fake, autocast=machine.autocast(), descend=descend)
     in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
     return update_generator_unrolled(
-        state.discriminator,
+        _judge(state, inputs, state.discriminator),
         optimizer,
         game.generator,
         real,

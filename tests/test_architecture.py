@@ -26,7 +26,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "config": (),
     "runtime": (),
     "parallel": (),
-    "data": ("glyphs", "batches", "folder", "named"),
+    "data": ("glyphs", "batches", "augmentation", "folder", "named"),
     "models": (),
     "losses": (),
     "steps": (),

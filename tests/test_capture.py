@@ -41,6 +41,13 @@ GAMES = {
     },
     "relativistic": {"loss": "relativistic", "discriminator_steps": 2},
     "smoothed labels": {"real_label": 0.9},
+    "changed images": {
+        "augment": ("colour", "translation", "cutout", "flip"),
+        "instance_noise": 0.2,
+        "discriminator_norm": "none",
+        "r1_gamma": 0.5,
+    },
+    "unrolled with changed images": {"augment": ("translation",), "instance_noise": 0.2, "unrolled_steps": 2},
     "unrolled": {"unrolled_steps": 2},
     "unrolled relativistic": {"unrolled_steps": 2, "loss": "relativistic"},
     "unrolled minimax": {"unrolled_steps": 2, "loss": "minimax"},

@@ -26,6 +26,9 @@ WRONG = [
     *[("discriminator_learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],
     *[(name, value) for name in ("penalty_weight", "clip_limit") for value in (0.0, -1.0, float("nan"))],
     *[(name, value) for name in ("r1_gamma", "r2_gamma") for value in (-1.0, float("nan"), float("inf"))],
+    *[("augment", value) for value in (("colour", "shear"), ("flip", "flip"), ("flip ",))],
+    *[("instance_noise", value) for value in (-0.1, float("nan"), float("inf"))],
+    *[("instance_noise_until", value) for value in (0.0, 1.1, float("nan"))],
     *[("real_label", value) for value in (0.0, 1.1, float("nan"))],
     *[("gamma_final_share", value) for value in (-0.1, 1.1, float("nan"))],
     *[("discriminator_norm", "instance"), ("discriminator_steps", 0)],
@@ -87,6 +90,8 @@ def test_settings_that_nothing_reads_are_named():
     assert Config(loss="wasserstein-clipping", clip_limit=0.1).without_effect() == []
     assert Config(loss="wasserstein-penalty", discriminator_norm="none", penalty_weight=1.0).without_effect() == []
     assert Config(gamma_final_share=0.1).without_effect() == ["gamma_final_share"]
+    assert Config(instance_noise_until=0.1).without_effect() == ["instance_noise_until"]
+    assert Config(instance_noise_until=0.1, instance_noise=0.1).without_effect() == []
     assert Config(r2_gamma=1.0, gamma_final_share=0.1, discriminator_norm="none").without_effect() == []
 
 

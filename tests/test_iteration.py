@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from dcgan_core import iteration
 from dcgan_core.config import Config
+from dcgan_core.data.augmentation import AUGMENTATIONS
 from dcgan_core.iteration import advance, cosine, prepare
 from dcgan_core.losses import zero_centred_penalty
-from dcgan_core.runtime import Machine
+from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, start
 from dcgan_core.steps import against
 
@@ -59,7 +61,7 @@ def descend(network: nn.Module, loss: Tensor) -> None:
             weight -= RATE * gradient
 
 
-def squared_slope(discriminator: nn.Module, images: Tensor) -> Tensor:
+def squared_slope(discriminator: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Sample by sample, as the formula is written: E |grad D(x)|^2."""
     total = torch.zeros(())
     for image in images.detach():
@@ -78,10 +80,14 @@ def fooled(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
 
 
 def by_hand(
-    state: State, real: Tensor, *, loss=cross_entropy, generator_loss=fooled, r1: float = 0.0, r2: float = 0.0
+    state: State, real: Tensor, *, loss=cross_entropy, generator_loss=fooled, r1=0.0, r2=0.0, view=lambda images: images
 ) -> tuple[Tensor, Tensor]:
-    """Both networks' weights after one iteration, on copies."""
-    generator, discriminator = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
+    """Both networks' weights after one iteration, on copies; the discriminator sees the `view` of every image."""
+    generator, judge = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
+
+    def discriminator(images: Tensor) -> Tensor:
+        return judge(view(images))
+
     rng = torch.Generator()
     rng.set_state(state.latent_rng.get_state())
     latents = torch.randn(len(real), state.config.latent_size, generator=rng)
@@ -91,9 +97,9 @@ def by_hand(
         total = loss(discriminator(real[rows]), discriminator(fake.detach()))
         total = total + r1 / 2 * squared_slope(discriminator, real[rows])
         total = total + r2 / 2 * squared_slope(discriminator, fake)
-        descend(discriminator, total)
+        descend(judge, total)
     descend(generator, generator_loss(discriminator(fake), discriminator(real[rows])))
-    return flat(generator), flat(discriminator)
+    return flat(generator), flat(judge)
 
 
 def flat(network: nn.Module) -> Tensor:
@@ -146,6 +152,97 @@ def test_an_iteration_with_smoothed_labels_is_the_one_written_by_hand(config, re
     state = with_plain_descent(replace(config, loss=loss, real_label=0.7), cpu)
     expected = by_hand(state, real, loss=smoothed, generator_loss=caught if loss == "minimax" else fooled)
     assert_iteration_is(expected, state, real, cpu)
+
+
+def darker_and_to_the_left(images: Tensor) -> Tensor:
+    return 0.5 * images.roll(-1, 3) - 0.2
+
+
+@pytest.mark.parametrize("game", [{}, RELATIVISTIC])
+def test_all_that_the_discriminator_judges_has_been_changed_alike(config, real, cpu, monkeypatch, game):
+    """Real and fake, in both turns, and in the penalties, whose slopes are those of the whole way from the image."""
+    monkeypatch.setitem(AUGMENTATIONS, "colour", darker_and_to_the_left)
+    loss = "relativistic" if game else "non-saturating"
+    state = with_plain_descent(replace(config, loss=loss, augment=("colour",), r1_gamma=2.0, r2_gamma=3.0), cpu)
+    expected = by_hand(state, real, view=darker_and_to_the_left, r1=2.0, r2=3.0, **game)
+    assert_iteration_is(expected, state, real, cpu)
+
+
+def where_nothing_flows_back(images: Tensor) -> Tensor:
+    return images if images.requires_grad else darker_and_to_the_left(images)
+
+
+def without_a_gradient(images: Tensor) -> Tensor:
+    return darker_and_to_the_left(images.detach()) + 0 * images
+
+
+def only_in_the_discriminators_turn():
+    calls: list[int] = []
+
+    def change(images: Tensor) -> Tensor:
+        calls.append(1)
+        return darker_and_to_the_left(images) if len(calls) <= 4 else images
+
+    return change
+
+
+@pytest.mark.parametrize("mutant", [where_nothing_flows_back, without_a_gradient, only_in_the_discriminators_turn()])
+def test_mutant_that_changes_some_images_only_is_caught(config, real, cpu, monkeypatch, mutant):
+    monkeypatch.setitem(AUGMENTATIONS, "colour", mutant)
+    state = with_plain_descent(replace(config, augment=("colour",)), cpu)
+    expected = by_hand(state, real, view=darker_and_to_the_left)
+    with pytest.raises(AssertionError):
+        assert_iteration_is(expected, state, real, cpu)
+
+
+def seen_by_the_discriminator(state: State, real: Tensor, machine: Machine) -> list[Tensor]:
+    """What each of its passes in one iteration was given."""
+    seen: list[Tensor] = []
+    handle = state.discriminator.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+    advance(state, real, machine)
+    handle.remove()
+    return seen
+
+
+def test_noise_is_on_all_that_the_discriminator_sees_and_never_the_same(config, cpu):
+    """On images that are 0; the generator's are, as its last layer's weights are."""
+    config = replace(config, instance_noise=0.3, loss="relativistic", r1_gamma=1.0, r2_gamma=1.0)
+    state = start(config, cpu)
+    torch.nn.init.zeros_(state.generator.layers[-2].weight)
+    seen = seen_by_the_discriminator(state, torch.zeros(config.images_per_step, 1, 16, 16), cpu)
+    assert len(seen) == 2 * (2 + 2) + 2  # in each update: real, fake and two penalties; then fake and real
+    for noise in seen:
+        assert kstest(noise.flatten().numpy(), "norm", (0, 0.3)).pvalue > 1e-3
+    together = torch.stack([noise.flatten() for noise in seen])
+    assert (torch.corrcoef(together) - torch.eye(len(seen))).abs().max() < 5 / together.shape[1] ** 0.5
+
+
+@pytest.mark.parametrize("until", [0.5, 1.0])
+def test_noise_fades_as_torchs_linear_schedule_does_and_stays_away(tiny_config, cpu, until):
+    config = replace(tiny_config, instance_noise=0.3, instance_noise_until=until)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.3)
+    steps = round(until * config.total_steps)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
+    state = start(config, cpu)
+    for _ in range(config.total_steps + 3):
+        found = prepare(state, torch.zeros(BATCH, 1, 16, 16), cpu).noise
+        assert found.item() == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-6)
+        optimizer.step()
+        schedule.step()
+
+
+def test_noise_that_has_faded_changes_nothing(config, real, cpu):
+    state = with_plain_descent(replace(config, instance_noise=0.3), cpu)
+    state.step = state.config.total_steps // 2
+    assert_iteration_is(by_hand(state, real), state, real, cpu)
+
+
+def test_what_is_changed_is_changed_in_float32(tiny_config):
+    """Fakes are bfloat16 under autocast; both kinds of images are rounded after the change, by the same layer."""
+    machine = choose_machine("cpu", "bfloat16")
+    state = start(replace(tiny_config, augment=("colour", "translation"), instance_noise=0.1), machine)
+    seen = seen_by_the_discriminator(state, torch.rand(BATCH, 1, 16, 16), machine)
+    assert {images.dtype for images in seen} == {torch.float32}
 
 
 def of_the_first_update(state: State, real: Tensor):

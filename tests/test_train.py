@@ -104,7 +104,10 @@ def flags(config: Config) -> list[str]:
     found = []
     for name, value in config.to_dict().items():
         name = name.replace("_", "-")
-        found += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+        if isinstance(value, bool):
+            found.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            found += [f"--{name}", *value] if isinstance(value, tuple) else [f"--{name}", str(value)]
     return found
 
 
