@@ -56,6 +56,7 @@ def capture(
         latents=torch.zeros(config.images_per_step, config.latent_size, device=machine.device),
         decay=torch.zeros((), device=machine.device),
         gamma_share=torch.zeros((), device=machine.device),
+        rate_share=torch.zeros((), device=machine.device),
         noise=torch.zeros((), device=machine.device),
     )
     undo = snapshot(state)

@@ -19,6 +19,7 @@ Loss = Literal[
 LABELLED = ("non-saturating", "minimax")  # losses in which a real image is called 1 and a fake one 0
 Norm = Literal["batch", "layer", "none"]
 Augmentation = Literal["colour", "translation", "cutout", "flip"]
+Schedule = Literal["constant", "linear", "cosine"]
 Upsampling = Literal["transposed", "nearest"]
 
 
@@ -117,6 +118,12 @@ class Config:
     discriminator_learning_rate: float = 2e-3
     """Adam's step size for the discriminator."""
 
+    rate_schedule: Schedule = "constant"
+    """How both learning rates fall over the run: not at all, along a line, or along half a cosine."""
+
+    rate_final_share: float = 0.0
+    """Share of both learning rates that is left at the end of the run; for the schedules linear and cosine only."""
+
     beta1: float = 0.5
     """Adam's decay rate of the mean gradient; the DCGAN paper found 0.9 unstable."""
 
@@ -147,6 +154,8 @@ class Config:
         check(self, "channels", self.channels in (1, 3), "1 (grey) or 3 (colour)")
         check_choice(self, "upsampling", get_args(Upsampling))
         check_choice(self, "discriminator_norm", get_args(Norm))
+        check_choice(self, "rate_schedule", get_args(Schedule))
+        check(self, "rate_final_share", 0 <= self.rate_final_share <= 1, "from 0 to 1")
         check(self, "dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
         check(self, "batch_size", self.batch_size >= 2, "at least 2 (batch normalisation needs two)")
         check(self, "ema_halflife_images", self.ema_halflife_images >= 0, "0 or more")
@@ -196,6 +205,7 @@ class Config:
             "clip_limit": self.loss == "wasserstein-clipping",
             "gamma_final_share": self.r1_gamma or self.r2_gamma,
             "instance_noise_until": self.instance_noise,
+            "rate_final_share": self.rate_schedule != "constant",
         }
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return [name for name, is_read in reads.items() if not is_read and getattr(self, name) != defaults[name]]
@@ -238,6 +248,8 @@ LATER: dict[str, Any] = {
     "augment": (),
     "instance_noise": 0.0,
     "instance_noise_until": 0.5,
+    "rate_schedule": "constant",
+    "rate_final_share": 0.0,
 }
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dcgan_core import parallel
-from dcgan_core.config import Augmentation, Config
+from dcgan_core.config import Augmentation, Config, Schedule
 from dcgan_core.data.augmentation import augmented
 from dcgan_core.losses import GAMES, PAIRED, Game, gradient_penalty, smoothed_discriminator_loss, zero_centred_penalty
 from dcgan_core.runtime import Machine
@@ -34,6 +34,7 @@ class Inputs:
     latents: Tensor  # (discriminator_steps * B, latent_size)
     decay: Tensor  # of the moving average
     gamma_share: Tensor  # of r1_gamma and r2_gamma that is left
+    rate_share: Tensor  # of both learning rates that is left
     noise: Tensor  # standard deviation of what is added to all that the discriminator sees
 
     def become(self, other: Inputs) -> None:
@@ -71,20 +72,30 @@ def prepare(state: State, real: Tensor, machine: Machine) -> Inputs:
         real=real,
         latents=latents,
         decay=number(decay),
-        gamma_share=number(cosine(progress, config.gamma_final_share)),
+        gamma_share=number(share_left("cosine", progress, config.gamma_final_share)),
+        rate_share=number(share_left(config.rate_schedule, progress, config.rate_final_share)),
         noise=number(config.instance_noise * max(0.0, 1 - progress / config.instance_noise_until)),
     )
 
 
-def cosine(progress: float, final: float) -> float:
-    """From 1 to `final`, along half a cosine, while `progress` goes from 0 to 1: slowly at both ends."""
-    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+def share_left(schedule: Schedule, progress: float, final: float) -> float:
+    """What is left, from 1 to `final`, while `progress` goes from 0 to 1.
+
+    Along half a cosine it falls slowly at both ends. Source: Loshchilov, Hutter 2017 (arXiv:1608.03983), equation 5,
+    without restarts.
+    """
+    if schedule == "constant":
+        return 1.0
+    fallen = progress if schedule == "linear" else (1 - math.cos(math.pi * progress)) / 2
+    return 1 - (1 - final) * fallen
 
 
 def iterate(state: State, inputs: Inputs, machine: Machine) -> tuple[Tensor, Tensor]:
     """The work of one iteration: the same operations on the same tensors each time, whatever the values are."""
     config = state.config
     generator = state.compiled.get("generator", state.generator)
+    if config.rate_schedule != "constant":
+        _set_rates(state, inputs.rate_share)
     losses = []
     parts = (rows.chunk(config.discriminator_steps) for rows in (inputs.real, inputs.latents))
     for real, latents in zip(*parts, strict=True):
@@ -95,6 +106,14 @@ def iterate(state: State, inputs: Inputs, machine: Machine) -> tuple[Tensor, Ten
     if config.ema_halflife_images:
         update_average(state.average, state.generator, inputs.decay)
     return torch.stack(losses).mean(), generator_loss
+
+
+def _set_rates(state: State, share: Tensor) -> None:
+    """Fills the tensors from which the optimizers read their learning rates."""
+    rates = (state.config.generator_learning_rate, state.config.discriminator_learning_rate)
+    for optimizer, rate in zip((state.generator_optimizer, state.discriminator_optimizer), rates, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"].copy_(rate * share)
 
 
 class Seeing(nn.Module):

@@ -75,9 +75,10 @@ def start(config: Config, machine: Machine) -> State:
     discriminator = discriminator.to(machine.device).to(memory_format=layout)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        changing = config.rate_schedule != "constant"  # then it is a tensor, which a captured iteration can read
         return torch.optim.Adam(
             network.parameters(),
-            lr=learning_rate,
+            lr=torch.tensor(learning_rate, device=machine.device) if changing else learning_rate,
             betas=(config.beta1, config.beta2),
             fused=True,
             capturable=machine.device.type == "cuda",

@@ -47,6 +47,8 @@ GAMES = {
         "discriminator_norm": "none",
         "r1_gamma": 0.5,
     },
+    "falling rates": {"rate_schedule": "linear", "discriminator_steps": 2},
+    "falling rates ahead": {"rate_schedule": "cosine", "rate_final_share": 0.1, "unrolled_steps": 2},
     "unrolled with changed images": {"augment": ("translation",), "instance_noise": 0.2, "unrolled_steps": 2},
     "unrolled": {"unrolled_steps": 2},
     "unrolled relativistic": {"unrolled_steps": 2, "loss": "relativistic"},
@@ -148,6 +150,21 @@ def test_mutants_with_something_that_python_decides_each_time_are_caught(tiny_co
         monkeypatch.setattr(iteration, "update_average", mutant)
         with pytest.raises(AssertionError):
             assert_captured_equals_eager(tiny_config, batches, cpu, record_operations, before=2)
+
+
+def test_mutant_whose_learning_rate_is_a_number_is_caught(tiny_config, tiny_dataset, cpu, monkeypatch):
+    """Adam would repeat the recorded one for ever."""
+    config = replace(tiny_config, rate_schedule="linear")
+
+    def with_numbers(state: State, share: Tensor) -> None:
+        for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+            optimizer.param_groups[0]["lr"] = float(share) * config.generator_learning_rate
+
+    monkeypatch.setattr(iteration, "_set_rates", with_numbers)
+    with pytest.raises(AssertionError):
+        assert_captured_equals_eager(
+            config, Batches(tiny_dataset.images, batch_size=8, seed=0), cpu, record_operations, before=2
+        )
 
 
 def everything(state: State) -> dict[str, Tensor]:

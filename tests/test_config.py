@@ -19,7 +19,7 @@ WRONG = [
     *[("channels", value) for value in (0, 2, 4)],
     *[(name, 0) for name in ("latent_size", "generator_width", "discriminator_width", "total_images")],
     *[(name, 0) for name in ("log_every_images", "sample_every_images", "checkpoint_every_images")],
-    *[("upsampling", "bilinear"), ("loss", "wasserstein")],
+    *[("upsampling", "bilinear"), ("loss", "wasserstein"), ("rate_schedule", "step")],
     *[("dropout", value) for value in (-0.1, 1.0, float("nan"))],
     *[("batch_size", value) for value in (1, 0, -64)],
     *[("generator_learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],
@@ -30,7 +30,7 @@ WRONG = [
     *[("instance_noise", value) for value in (-0.1, float("nan"), float("inf"))],
     *[("instance_noise_until", value) for value in (0.0, 1.1, float("nan"))],
     *[("real_label", value) for value in (0.0, 1.1, float("nan"))],
-    *[("gamma_final_share", value) for value in (-0.1, 1.1, float("nan"))],
+    *[(name, value) for name in ("gamma_final_share", "rate_final_share") for value in (-0.1, 1.1, float("nan"))],
     *[("discriminator_norm", "instance"), ("discriminator_steps", 0)],
     *[("unrolled_steps", -1), ("evaluate_every_images", -1)],
     *[(name, value) for name in ("beta1", "beta2") for value in (-0.1, 1.0, float("nan"))],
@@ -90,6 +90,8 @@ def test_settings_that_nothing_reads_are_named():
     assert Config(loss="wasserstein-clipping", clip_limit=0.1).without_effect() == []
     assert Config(loss="wasserstein-penalty", discriminator_norm="none", penalty_weight=1.0).without_effect() == []
     assert Config(gamma_final_share=0.1).without_effect() == ["gamma_final_share"]
+    assert Config(rate_final_share=0.1).without_effect() == ["rate_final_share"]
+    assert Config(rate_final_share=0.1, rate_schedule="linear").without_effect() == []
     assert Config(instance_noise_until=0.1).without_effect() == ["instance_noise_until"]
     assert Config(instance_noise_until=0.1, instance_noise=0.1).without_effect() == []
     assert Config(r2_gamma=1.0, gamma_final_share=0.1, discriminator_norm="none").without_effect() == []

@@ -15,8 +15,9 @@ from torch.nn.functional import softplus
 from dcgan_core import iteration
 from dcgan_core.config import Config
 from dcgan_core.data.augmentation import AUGMENTATIONS
-from dcgan_core.iteration import advance, cosine, prepare
+from dcgan_core.iteration import advance, prepare, share_left
 from dcgan_core.losses import zero_centred_penalty
+from dcgan_core.runs.restoring import restore
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, start
 from dcgan_core.steps import against
@@ -325,6 +326,103 @@ def test_gamma_falls_as_torchs_cosine_schedule_does(tiny_config, cpu, final):
 
 
 def test_after_the_end_of_the_run_nothing_rises_again(tiny_config, cpu):
-    state = start(replace(tiny_config, r1_gamma=1.0, discriminator_norm="none", gamma_final_share=0.0), cpu)
+    falling = {"gamma_final_share": 0.2, "rate_schedule": "cosine", "rate_final_share": 0.3}
+    state = start(replace(tiny_config, r1_gamma=1.0, discriminator_norm="none", **falling), cpu)
     state.step = 2 * state.config.total_steps
-    assert prepare(state, torch.zeros(BATCH, 1, 16, 16), cpu).gamma_share == 0 == cosine(1.0, 0.0)
+    inputs = prepare(state, torch.zeros(BATCH, 1, 16, 16), cpu)
+    assert (inputs.gamma_share.item(), inputs.rate_share.item()) == pytest.approx((0.2, 0.3))
+    assert share_left("linear", 0.25, 0.2) == pytest.approx(0.8)
+
+
+SCHEDULES = {
+    "linear": lambda optimizer, steps: torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=steps),
+    "cosine": lambda optimizer, steps: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=2e-4),
+}
+
+
+def assert_rates_fall_as_with_torchs_schedule(config: Config, machine: Machine, images: Tensor) -> None:
+    """A run with its own schedule, and one with torch's around iterations of a constant rate."""
+    state = start(config, machine)
+    other = start(replace(config, rate_schedule="constant", rate_final_share=0.0), machine)
+    optimizers = (other.generator_optimizer, other.discriminator_optimizer)
+    schedules = [SCHEDULES[config.rate_schedule](optimizer, config.total_steps) for optimizer in optimizers]
+    for number in range(config.total_steps):
+        real = images[number * BATCH : (number + 1) * BATCH]
+        torch.manual_seed(number)
+        advance(state, real, machine)
+        torch.manual_seed(number)
+        advance(other, real, machine)
+        for schedule in schedules:
+            schedule.step()
+    for network in ("generator", "discriminator"):
+        torch.testing.assert_close(
+            flat(getattr(state, network)), flat(getattr(other, network)), rtol=1e-3, atol=1e-5, msg=network
+        )
+
+
+@pytest.fixture
+def falling(tiny_config: Config) -> Config:
+    return replace(tiny_config, rate_schedule="linear", rate_final_share=0.1, dropout=0.0, total_images=6 * BATCH)
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.rand(6 * BATCH, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("steps", [0, 2])
+def test_rates_fall_as_torchs_schedules_let_them(falling, cpu, images, schedule, steps):
+    """Also those of the steps that the generator looks ahead."""
+    assert_rates_fall_as_with_torchs_schedule(
+        replace(falling, rate_schedule=schedule, unrolled_steps=steps), cpu, images
+    )
+
+
+def for_one_player(state: State, share: Tensor) -> None:
+    state.generator_optimizer.param_groups[0]["lr"].copy_(state.config.generator_learning_rate * share)
+
+
+def twice(state: State, share: Tensor) -> None:
+    """Each time from the rate of the time before."""
+    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+        optimizer.param_groups[0]["lr"] *= share
+
+
+@pytest.mark.parametrize("mutant", [for_one_player, twice, lambda state, share: None])
+def test_mutant_schedule_is_caught(falling, cpu, images, monkeypatch, mutant):
+    monkeypatch.setattr(iteration, "_set_rates", mutant)
+    with pytest.raises(AssertionError, match="generator|discriminator"):
+        assert_rates_fall_as_with_torchs_schedule(falling, cpu, images)
+
+
+EVERY_MEANS = {
+    "loss": "relativistic",
+    "discriminator_norm": "none",
+    "r1_gamma": 0.5,
+    "r2_gamma": 0.5,
+    "gamma_final_share": 0.1,
+    "augment": ("colour", "translation", "cutout", "flip"),
+    "instance_noise": 0.2,
+    "rate_schedule": "cosine",
+    "dropout": 0.3,
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_with_every_means_a_run_that_was_stopped_goes_on_as_if_it_had_not(tiny_config, images, precision):
+    machine = choose_machine("cpu", precision)
+    config = replace(tiny_config, **EVERY_MEANS)
+
+    def play(state: State, steps: range) -> dict[str, Tensor]:
+        for number in steps:
+            losses = advance(state, images[number * BATCH : (number + 1) * BATCH], machine)
+            assert torch.stack(losses).isfinite().all()
+        return {name: value.clone() for name, value in state.tensors().items()}
+
+    whole = play(start(config, machine), range(6))
+    saved = play(start(config, machine), range(3))
+    state = start(config, machine)
+    restore(state, saved, 3)
+    found = play(state, range(3, 6))
+    assert [name for name in whole if not torch.equal(whole[name], found[name])] == []
