@@ -19,6 +19,7 @@ Loss = Literal[
 LABELLED = ("non-saturating", "minimax")  # losses in which a real image is called 1 and a fake one 0
 Norm = Literal["batch", "layer", "none"]
 Augmentation = Literal["colour", "translation", "cutout", "flip"]
+Initialisation = Literal["paper", "framework"]
 Schedule = Literal["constant", "linear", "cosine"]
 Upsampling = Literal["transposed", "nearest"]
 
@@ -69,6 +70,12 @@ class Config:
 
     minibatch_std: bool = False
     """Show the discriminator how much the images of its batch differ: one more feature map."""
+
+    generator_initialisation: Initialisation = "paper"
+    """Where the generator's weights start: paper draws them from N(0, 0.02), framework as PyTorch does of itself."""
+
+    discriminator_initialisation: Initialisation = "paper"
+    """The same for the discriminator; without normalisation, a narrow one starts nearly flat with N(0, 0.02)."""
 
     loss: Loss = "non-saturating"
     """What is played for: non-saturating (what everyone trains with), minimax, and five other games."""
@@ -154,6 +161,8 @@ class Config:
         check(self, "channels", self.channels in (1, 3), "1 (grey) or 3 (colour)")
         check_choice(self, "upsampling", get_args(Upsampling))
         check_choice(self, "discriminator_norm", get_args(Norm))
+        for name in ("generator_initialisation", "discriminator_initialisation"):
+            check_choice(self, name, get_args(Initialisation))
         check_choice(self, "rate_schedule", get_args(Schedule))
         check(self, "rate_final_share", 0 <= self.rate_final_share <= 1, "from 0 to 1")
         check(self, "dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
@@ -241,6 +250,8 @@ class Config:
 
 # Fields that were added after runs had been recorded, with the values that mean what was done until then.
 LATER: dict[str, Any] = {
+    "generator_initialisation": "paper",
+    "discriminator_initialisation": "paper",
     "real_label": 1.0,
     "r1_gamma": 0.0,
     "r2_gamma": 0.0,

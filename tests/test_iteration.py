@@ -392,7 +392,7 @@ def twice(state: State, share: Tensor) -> None:
 @pytest.mark.parametrize("mutant", [for_one_player, twice, lambda state, share: None])
 def test_mutant_schedule_is_caught(falling, cpu, images, monkeypatch, mutant):
     monkeypatch.setattr(iteration, "_set_rates", mutant)
-    with pytest.raises(AssertionError, match="generator|discriminator"):
+    with pytest.raises(AssertionError, match=r"generator|discriminator"):
         assert_rates_fall_as_with_torchs_schedule(falling, cpu, images)
 
 
