@@ -20,6 +20,7 @@ LABELLED = ("non-saturating", "minimax")  # losses in which a real image is call
 Norm = Literal["batch", "layer", "none"]
 Augmentation = Literal["colour", "translation", "cutout", "flip"]
 Initialisation = Literal["paper", "framework"]
+Recipe = Literal["default", "paper"]
 Schedule = Literal["constant", "linear", "cosine"]
 Upsampling = Literal["transposed", "nearest"]
 
@@ -247,6 +248,22 @@ class Config:
             )
         return cls(**values)
 
+
+RECIPES: dict[Recipe, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "image_size": 64,
+        "channels": 3,
+        "generator_width": 64,
+        "discriminator_width": 64,
+        "batch_size": 128,
+        "generator_learning_rate": 2e-4,
+        "discriminator_learning_rate": 2e-4,
+        "ema_halflife_images": 0,
+    },
+}
+"""Fields of `Config` by the name of a recipe. The paper's is that of Radford, Metz, Chintala 2016 (arXiv:1511.06434),
+sections 3 and 4, with the widths of its released code; its latents are uniform, which they are not here."""
 
 # Fields that were added after runs had been recorded, with the values that mean what was done until then.
 LATER: dict[str, Any] = {

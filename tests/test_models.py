@@ -11,7 +11,7 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 
 from dcgan_core import models
-from dcgan_core.config import Config
+from dcgan_core.config import RECIPES, Config
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss, zero_centred_penalty
 from dcgan_core.models import Discriminator, Generator, MinibatchStd, build, double, num_blocks, num_parameters
 from dcgan_core.steps import update_discriminator, update_generator
@@ -54,6 +54,11 @@ def assert_initialised_as_in_the_paper(network: nn.Module) -> None:
 def test_standard_pair_has_the_pinned_parameter_counts(image_size, channels, generator_count, discriminator_count):
     generator, discriminator = standard_pair(image_size, channels)
     assert (num_parameters(generator), num_parameters(discriminator)) == (generator_count, discriminator_count)
+
+
+def test_the_papers_recipe_is_the_standard_pair():
+    pair, standard = build(Config(**RECIPES["paper"])), standard_pair()
+    assert list(map(str, pair)) == list(map(str, standard))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

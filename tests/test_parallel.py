@@ -111,14 +111,18 @@ def folder(tiny, tmp_path_factory) -> Path:
     """The runs of one process, made here, and those of two, all made by one pair since starting is slow."""
     folder = tmp_path_factory.mktemp("runs")
     half, twice = replace(tiny, total_images=32), replace(tiny, discriminator_steps=2)
+    means = {"loss": "relativistic", "r1_gamma": 1.0, "r2_gamma": 1.0, "gamma_final_share": 0.1}
+    paired = replace(tiny, discriminator_norm="none", rate_schedule="cosine", discriminator_steps=2, **means)
     noisy = replace(tiny, dropout=0.3)
     alone = machine(0, 1)
     work(WITHOUT_NORM, folder / "one", tiny, alone)
     work(WITHOUT_NORM, folder / "one twice", twice, alone)
+    work(WITHOUT_NORM, folder / "one paired", paired, alone)
     work(WITHOUT_NORM, folder / "one then two", half, alone)
     jobs = [
         (WITHOUT_NORM, folder / "two", tiny),
         (WITHOUT_NORM, folder / "two twice", twice),
+        (WITHOUT_NORM, folder / "two paired", paired),
         (WITHOUT_NORM + WITHOUT_AVERAGING, folder / "mutant", tiny),
         (WITHOUT_NORM, folder / "two then one", half),
         (WITHOUT_NORM + RESUME, folder / "one then two", tiny),
@@ -145,7 +149,7 @@ def assert_same_steps(one: Path, other: Path, ranks: tuple[int, ...] = (0, 1)) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["", " twice"])
+@pytest.mark.parametrize("suffix", ["", " twice", " paired"])
 def test_two_processes_take_the_steps_of_one_with_the_same_batch(folder, suffix):
     assert_same_steps(folder / f"one{suffix}", folder / f"two{suffix}")
 
