@@ -1,8 +1,8 @@
 """The whole iteration recorded once as a CUDA graph and replayed: one launch instead of hundreds.
 
-A graph repeats the same kernels on the same memory. So whatever differs between iterations (real images, latents, the
-average's decay) is copied into fixed tensors before each replay, and everything else stays where it was when the graph
-was recorded. Recording needs a few iterations of warm-up, whose effects are undone.
+A graph repeats the same kernels on the same memory. So whatever differs between iterations (`iteration.Inputs`) is
+copied into fixed tensors before each replay, and everything else stays where it was when the graph was recorded.
+Recording needs a few iterations of warm-up, whose effects are undone.
 
 Source for the recipe: the PyTorch notes "CUDA semantics", section "CUDA Graphs" (whole-network capture).
 """
@@ -16,9 +16,10 @@ from itertools import chain
 import torch
 from torch import Tensor
 
+from dcgan_core.iteration import Inputs, iterate, prepare
+from dcgan_core.iteration import advance as eager_advance
 from dcgan_core.runtime import Machine
-from dcgan_core.state import State, iterate, prepare, random_states
-from dcgan_core.state import advance as eager_advance
+from dcgan_core.state import State, random_states
 
 NUM_WARMUPS = 3
 Losses = tuple[Tensor, Tensor]
@@ -43,21 +44,26 @@ def record_cuda_graph(iteration: Callable[[], Losses], undo: Callable[[], None])
 def capture(
     state: State, machine: Machine, record: Record = record_cuda_graph
 ) -> Callable[[State, Tensor, Machine], Losses]:
-    """A function that does what `state.advance` does, for this state alone, by replaying a recording.
+    """A function that does what `iteration.advance` does, for this state alone, by replaying a recording.
 
     The two losses that it returns are overwritten by its next call. Where recording fails, the state is put back, a
     warning says so, and the function is `advance` itself.
     """
     config = state.config
     shape = (config.channels, config.image_size, config.image_size)
-    real = torch.zeros(config.images_per_step, *shape, device=machine.device)
-    latents = torch.zeros(config.images_per_step, config.latent_size, device=machine.device)
-    decay = torch.zeros((), device=machine.device)
+    inputs = Inputs(
+        real=torch.zeros(config.images_per_step, *shape, device=machine.device),
+        latents=torch.zeros(config.images_per_step, config.latent_size, device=machine.device),
+        decay=torch.zeros((), device=machine.device),
+        gamma_share=torch.zeros((), device=machine.device),
+        rate_share=torch.zeros((), device=machine.device),
+        noise=torch.zeros((), device=machine.device),
+    )
     undo = snapshot(state)
-    real.uniform_(-1, 1)  # plausible values for the warm-up
-    latents.normal_()
+    inputs.real.uniform_(-1, 1)  # plausible values for the warm-up
+    inputs.latents.normal_()
     try:
-        replay, losses = record(lambda: iterate(state, real, latents, decay, machine), undo)
+        replay, losses = record(lambda: iterate(state, inputs, machine), undo)
     except RuntimeError as error:
         undo()
         reason = str(error).splitlines()[0]
@@ -66,8 +72,7 @@ def capture(
 
     def advance(of: State, batch: Tensor, on: Machine) -> Losses:
         assert of is state and on is machine, "a recording belongs to the state it was made with"
-        for fixed, value in zip((real, latents, decay), prepare(state, batch, machine), strict=True):
-            fixed.copy_(value)
+        inputs.become(prepare(state, batch, machine))
         replay()
         return losses
 

@@ -5,12 +5,14 @@ The flags of `train` are the fields of `Config`.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import signal
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +24,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from dcgan_core.benchmark import measure, pictures, table
 from dcgan_core.benchmark.ladder import LEARNING_RATE, LossesDiffer, Switch, ladder
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.config import RECIPES, Config, InvalidInput, Recipe
 from dcgan_core.data import unscale
 from dcgan_core.laboratory import compare as play_comparison
 from dcgan_core.laboratory import outcomes
@@ -63,7 +65,9 @@ class Computing:
         return _announce(choose_machine(self.device, self.precision, compiled=self.compile, captured=self.capture))
 
 
-def train(config: OmitArgPrefixes[Config], out: Path, computing: OmitArgPrefixes[Computing]) -> None:
+def train(
+    config: OmitArgPrefixes[Config], out: Path, computing: OmitArgPrefixes[Computing], recipe: Recipe = "default"
+) -> None:
     """Train a DCGAN from scratch.
 
     Example: python -m dcgan_core train --data glyphs --out runs/first
@@ -76,6 +80,7 @@ def train(config: OmitArgPrefixes[Config], out: Path, computing: OmitArgPrefixes
 
     Args:
         out: New folder for the run: config, metrics, sample grids, checkpoints.
+        recipe: Where the settings start from; each flag overrides it. The paper's is for photographs and long runs.
     """
     machine = computing.machine()
     train_run(config, out, machine=machine, tensorboard=computing.tensorboard)
@@ -304,9 +309,10 @@ def main() -> int:
     """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
     rank = 0  # should the environment make no sense, each process says so
     warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", rank)
-    commands = {command.__name__: command for command in (train, resume, sample, evaluate, export, benchmark, compare)}
+    commands = {command.__name__: command for command in (resume, sample, evaluate, export, benchmark, compare)}
     try:
         rank, _ = process()
+        commands = {"train": partial(train, config=_recipe(sys.argv[1:])), **commands}
         tyro.extras.subcommand_cli_from_dict(commands, prog="python -m dcgan_core", description=__doc__)
     except (InvalidInput, Diverged, LossesDiffer) as error:
         _complain(f"error: {error}", 0 if isinstance(error, NotJoined) else rank)
@@ -332,6 +338,14 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _recipe(arguments: list[str]) -> Config:
+    """What the flags of `train` are filled in from, which has to be known before they are read."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--recipe", nargs="?", default="default")
+    name = parser.parse_known_args(arguments)[0].recipe
+    return Config(**RECIPES.get(name, {}))  # `train` itself refuses a name that does not exist
 
 
 def _complain(sentence: str, rank: int) -> None:

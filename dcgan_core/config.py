@@ -7,13 +7,21 @@ help text. Progress is counted in images, so that changing the batch size keeps 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 IMAGE_SIZES = (16, 32, 64, 128)
-Loss = Literal["non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares"]
+Loss = Literal[
+    "non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares", "relativistic"
+]
+LABELLED = ("non-saturating", "minimax")  # losses in which a real image is called 1 and a fake one 0
 Norm = Literal["batch", "layer", "none"]
+Augmentation = Literal["colour", "translation", "cutout", "flip"]
+Initialisation = Literal["paper", "framework"]
+Recipe = Literal["default", "paper"]
+Schedule = Literal["constant", "linear", "cosine"]
 Upsampling = Literal["transposed", "nearest"]
 
 
@@ -64,11 +72,38 @@ class Config:
     minibatch_std: bool = False
     """Show the discriminator how much the images of its batch differ: one more feature map."""
 
+    generator_initialisation: Initialisation = "paper"
+    """Where the generator's weights start: paper draws them from N(0, 0.02), framework as PyTorch does of itself."""
+
+    discriminator_initialisation: Initialisation = "paper"
+    """The same for the discriminator; without normalisation, a narrow one starts nearly flat with N(0, 0.02)."""
+
     loss: Loss = "non-saturating"
-    """What is played for: non-saturating (what everyone trains with), minimax, and four other games."""
+    """What is played for: non-saturating (what everyone trains with), minimax, and five other games."""
 
     penalty_weight: float = 10.0
     """Weight of the gradient penalty; for the loss wasserstein-penalty only."""
+
+    real_label: float = 1.0
+    """How real a real image counts (one-sided label smoothing); for the losses non-saturating and minimax only."""
+
+    r1_gamma: float = 0.0
+    """Weight of R1: half of it times the discriminator's squared slope at real images, summed over pixels; 0 is off."""
+
+    r2_gamma: float = 0.0
+    """Weight of R2: the same at fake images; 0 is off. Neither allows batch normalisation in the discriminator."""
+
+    gamma_final_share: float = 1.0
+    """Share of r1_gamma and r2_gamma that is left at the end of the run; they fall along half a cosine."""
+
+    augment: tuple[Augmentation, ...] = ()
+    """Random changes to all that the discriminator sees: any of colour, translation, cutout and flip."""
+
+    instance_noise: float = 0.0
+    """Standard deviation, at the start, of noise on all that the discriminator sees; pixels go from -1 to 1."""
+
+    instance_noise_until: float = 0.5
+    """Share of the run over which instance_noise fades, evenly, to 0."""
 
     clip_limit: float = 0.01
     """Largest absolute weight of the critic; for the loss wasserstein-clipping only."""
@@ -90,6 +125,12 @@ class Config:
 
     discriminator_learning_rate: float = 2e-3
     """Adam's step size for the discriminator."""
+
+    rate_schedule: Schedule = "constant"
+    """How both learning rates fall over the run: not at all, along a line, or along half a cosine."""
+
+    rate_final_share: float = 0.0
+    """Share of both learning rates that is left at the end of the run; for the schedules linear and cosine only."""
 
     beta1: float = 0.5
     """Adam's decay rate of the mean gradient; the DCGAN paper found 0.9 unstable."""
@@ -122,6 +163,10 @@ class Config:
         check(self, "channels", self.channels in (1, 3), "1 (grey) or 3 (colour)")
         check_choice(self, "upsampling", get_args(Upsampling))
         check_choice(self, "discriminator_norm", get_args(Norm))
+        for name in ("generator_initialisation", "discriminator_initialisation"):
+            check_choice(self, name, get_args(Initialisation))
+        check_choice(self, "rate_schedule", get_args(Schedule))
+        check(self, "rate_final_share", 0 <= self.rate_final_share <= 1, "from 0 to 1")
         check(self, "dropout", 0 <= self.dropout < 1, "at least 0 and less than 1")
         check(self, "batch_size", self.batch_size >= 2, "at least 2 (batch normalisation needs two)")
         check(self, "ema_halflife_images", self.ema_halflife_images >= 0, "0 or more")
@@ -131,17 +176,47 @@ class Config:
         check(self, "evaluate_every_images", self.evaluate_every_images >= 0, "0 or more")
         at_least = f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})"
         check(self, "total_images", self.total_images >= self.images_per_step, at_least)
-        if self.loss == "wasserstein-penalty" and self.discriminator_norm == "batch":
+        object.__setattr__(self, "augment", tuple(self.augment))  # JSON has lists
+        known = get_args(Augmentation)
+        fine = set(self.augment) <= set(known) and len(set(self.augment)) == len(self.augment)
+        check(self, "augment", fine, f"some of {', '.join(known)}, each once")
+        check(self, "instance_noise", 0 <= self.instance_noise < math.inf, "0 or more")
+        check(self, "instance_noise_until", 0 < self.instance_noise_until <= 1, "more than 0 and at most 1")
+        check(self, "real_label", 0 < self.real_label <= 1, "more than 0 and at most 1")
+        if self.real_label != 1 and self.loss not in LABELLED:
             raise InvalidInput(
-                "the loss wasserstein-penalty limits the critic's slope at each image alone, but batch normalisation "
+                f"real_label is {self.real_label}, but the loss {self.loss} has no labels: set it to 1, or choose one "
+                f"of {', '.join(LABELLED)}."
+            )
+        for name in ("r1_gamma", "r2_gamma"):
+            check(self, name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        check(self, "gamma_final_share", 0 <= self.gamma_final_share <= 1, "from 0 to 1")
+        if self.slope_penalties and self.discriminator_norm == "batch":
+            raise InvalidInput(
+                f"{self.slope_penalties[0]} limits the critic's slope at each image alone, but batch normalisation "
                 "ties the images of a batch together: set discriminator_norm to layer or none."
             )
+        if self.slope_penalties and self.unrolled_steps:
+            raise InvalidInput(
+                f"unrolled_steps is {self.unrolled_steps}, but the steps ahead would be taken without "
+                f"{self.slope_penalties[0]}: set one of the two to 0."
+            )
+
+    @property
+    def slope_penalties(self) -> list[str]:
+        """What limits the discriminator's slope, in words."""
+        penalties = {"the loss wasserstein-penalty": self.loss == "wasserstein-penalty"}
+        penalties |= {"r1_gamma": self.r1_gamma > 0, "r2_gamma": self.r2_gamma > 0}
+        return [name for name, is_on in penalties.items() if is_on]
 
     def without_effect(self) -> list[str]:
         """The fields that were changed from their defaults although nothing in this run reads them."""
         reads = {
             "penalty_weight": self.loss == "wasserstein-penalty",
             "clip_limit": self.loss == "wasserstein-clipping",
+            "gamma_final_share": self.r1_gamma or self.r2_gamma,
+            "instance_noise_until": self.instance_noise,
+            "rate_final_share": self.rate_schedule != "constant",
         }
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return [name for name, is_read in reads.items() if not is_read and getattr(self, name) != defaults[name]]
@@ -161,9 +236,13 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Any) -> Config:
-        """The config that `to_dict` described. Unknown or missing fields raise `InvalidInput` and are named."""
+        """The config that `to_dict` described, also before the fields in `LATER` existed.
+
+        Other missing fields, and unknown ones, raise `InvalidInput` and are named.
+        """
         if not isinstance(values, dict):
             raise InvalidInput(f"the config is no JSON object with settings, but {type(values).__name__}.")
+        values = LATER | values
         known = {field.name for field in dataclasses.fields(cls)}
         if wrong := sorted(known ^ set(values)):
             raise InvalidInput(
@@ -171,6 +250,38 @@ class Config:
                 "version of dcgan_core; use that version, or start a new run."
             )
         return cls(**values)
+
+
+RECIPES: dict[Recipe, dict[str, Any]] = {
+    "default": {},
+    "paper": {
+        "image_size": 64,
+        "channels": 3,
+        "generator_width": 64,
+        "discriminator_width": 64,
+        "batch_size": 128,
+        "generator_learning_rate": 2e-4,
+        "discriminator_learning_rate": 2e-4,
+        "ema_halflife_images": 0,
+    },
+}
+"""Fields of `Config` by the name of a recipe. The paper's is that of Radford, Metz, Chintala 2016 (arXiv:1511.06434),
+sections 3 and 4, with the widths of its released code; its latents are uniform, which they are not here."""
+
+# Fields that were added after runs had been recorded, with the values that mean what was done until then.
+LATER: dict[str, Any] = {
+    "generator_initialisation": "paper",
+    "discriminator_initialisation": "paper",
+    "real_label": 1.0,
+    "r1_gamma": 0.0,
+    "r2_gamma": 0.0,
+    "gamma_final_share": 1.0,
+    "augment": (),
+    "instance_noise": 0.0,
+    "instance_noise_until": 0.5,
+    "rate_schedule": "constant",
+    "rate_final_share": 0.0,
+}
 
 
 def check_game(config: Any) -> None:
@@ -206,11 +317,14 @@ KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
 def check_types(config: Any) -> None:
     """Raises `InvalidInput` for the first field whose value is of another type than it is declared with."""
     for name, kind in get_type_hints(type(config)).items():
-        options = get_args(kind)
-        declared = type(options[0]) if options else kind
-        allowed, words = KINDS[declared]
         value = getattr(config, name)
-        is_right = isinstance(value, allowed) and (declared is bool or not isinstance(value, bool))
+        if get_origin(kind) is tuple:  # of words
+            is_right, words = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value), "a list"
+        else:
+            options = get_args(kind)
+            declared = type(options[0]) if options else kind
+            allowed, words = KINDS[declared]
+            is_right = isinstance(value, allowed) and (declared is bool or not isinstance(value, bool))
         check(config, name, is_right, words)
 
 

@@ -1,11 +1,10 @@
-"""What changes while a run goes on, and one iteration of it; no wait for the device, nothing that writes or prints."""
+"""What changes while a run goes on, and how a step of it is taken on this machine; nothing that writes or prints."""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -14,13 +13,8 @@ from torch import Tensor, nn
 
 from dcgan_core import models, parallel
 from dcgan_core.config import Config
-from dcgan_core.data.latents import draw_rows
-from dcgan_core.losses import GAMES, gradient_penalty
 from dcgan_core.runtime import Machine, refuse_too_large, seed_everything
-from dcgan_core.steps import clip_weights, update_discriminator, update_generator
-from dcgan_core.unrolled import update_generator_unrolled
 
-AVERAGE_WARMUP = 0.1  # the half-life is at most this share of the images seen: the untrained weights fade early
 COMPILER = "inductor"
 
 
@@ -98,9 +92,10 @@ def start(config: Config, machine: Machine) -> State:
         parallel.share_statistics(network, machine)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+        changing = config.rate_schedule != "constant"  # then it is a tensor, which a captured iteration can read
         return torch.optim.Adam(
             network.parameters(),
-            lr=learning_rate,
+            lr=torch.tensor(learning_rate, device=machine.device) if changing else learning_rate,
             betas=(config.beta1, config.beta2),
             fused=True,
             capturable=machine.device.type == "cuda",
@@ -124,7 +119,7 @@ def start(config: Config, machine: Machine) -> State:
 def _compile(config: Config, generator: nn.Module, discriminator: nn.Module) -> dict[str, nn.Module]:
     """The networks compiled one by one; sampling and checkpoints keep using the uncompiled ones."""
     networks = {"generator": generator, "discriminator": discriminator}
-    if config.loss == "wasserstein-penalty":
+    if config.slope_penalties:
         warnings.warn("the gradient penalty cannot go through a compiled critic: only the generator is.", stacklevel=3)
         del networks["discriminator"]
     compiled = {name: torch.compile(network, dynamic=False, backend=COMPILER) for name, network in networks.items()}
@@ -144,102 +139,7 @@ def mixed_seed(*numbers: int) -> int:
     return mixed % 2**63
 
 
-def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
-    """One iteration: the discriminator's updates, then the generator's against it, then the average.
-
-    `real` is (discriminator_steps * B, C, S, S) in [-1, 1]; with N processes it is this one's share of that, with B / N
-    for B, and `state.sharing` must be set. Returns the two losses (the discriminator's is the mean of its updates,
-    without the penalty) of this process's share, still on the device.
-    """
-    real, latents, decay = prepare(state, real, machine)
-    return iterate(state, real, latents, decay, machine)
-
-
-def prepare(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor, Tensor]:
-    """What differs from one iteration to the next: this process's real images and latents, and the average's decay.
-
-    Everything that Python has to decide or count is done here, so that `iterate` can be captured.
-    """
-    config = state.config
-    assert machine.num_processes == 1 or state.sharing, "each process would train by itself"
-    num_images = len(real) * machine.num_processes
-    rows = parallel.own_rows(num_images, config.discriminator_steps, machine)
-    latents = draw_rows(state.latent_rng, rows, config.latent_size, real.device)
-    state.step += 1
-    halflife = min(config.ema_halflife_images, AVERAGE_WARMUP * state.images)
-    decay = 0.5 ** (num_images / halflife) if halflife else 0.0
-    return real, latents, torch.full((), decay, device=real.device)
-
-
-def iterate(state: State, real: Tensor, latents: Tensor, decay: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
-    """The work of one iteration: the same operations on the same tensors each time, whatever the values are.
-
-    `real` is (discriminator_steps * B, C, S, S), `latents` is (discriminator_steps * B, latent_size), `decay` is ().
-    """
-    config = state.config
-    generator = state.learner("generator")
-    losses = []
-    for batch, noise in zip(
-        real.chunk(config.discriminator_steps), latents.chunk(config.discriminator_steps), strict=True
-    ):
-        with machine.autocast():
-            fake = generator(noise)  # made once; the last one is used by both players
-        losses.append(_discriminator_turn(state, batch, fake, machine))
-    generator_loss = _generator_turn(state, batch, fake, machine)
-    if config.ema_halflife_images:
-        update_average(state.average, state.generator, decay)
-    return torch.stack(losses).mean(), generator_loss
-
-
-def _discriminator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
-    """One update of the discriminator by the rules of its game, which may clip its weights afterwards."""
-    config = state.config
-
-    def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        return config.penalty_weight * gradient_penalty(critic, real, fake)
-
-    loss = update_discriminator(
-        state.learner("discriminator"),
-        state.discriminator_optimizer,
-        GAMES[config.loss].discriminator,
-        real,
-        fake,
-        penalty=penalty if config.loss == "wasserstein-penalty" else None,
-        autocast=machine.autocast(),
-        descend=_descent(state),
-    )
-    if config.loss == "wasserstein-clipping":
-        clip_weights(state.discriminator, config.clip_limit)
-    return loss
-
-
-def _generator_turn(state: State, real: Tensor, fake: Tensor, machine: Machine) -> Tensor:
-    """One update of the generator, against the discriminator as it is now or as it will be some steps later."""
-    config = state.config
-    optimizer, game = state.generator_optimizer, GAMES[config.loss]
-    descend = _descent(state)
-    if config.unrolled_steps == 0:
-        discriminator = state.judge("discriminator")
-        return update_generator(
-            discriminator, optimizer, game.generator, fake, autocast=machine.autocast(), descend=descend
-        )
-    in_full = state.scaler is not None  # the gradients inside the steps ahead are not scaled up
-    return update_generator_unrolled(
-        state.discriminator,
-        optimizer,
-        game.generator,
-        real,
-        fake.float() if in_full else fake,
-        num_steps=config.unrolled_steps,
-        discriminator_optimizer=state.discriminator_optimizer,
-        discriminator_loss_function=game.discriminator,
-        zero_sum=config.loss == "minimax",
-        autocast=nullcontext() if in_full else machine.autocast(),
-        descend=descend,
-    )
-
-
-def _descent(state: State) -> Callable[[Tensor, torch.optim.Optimizer], None]:
+def descent(state: State) -> Callable[[Tensor, torch.optim.Optimizer], None]:
     """One optimizer step, as `steps.descend`, with all that the machine needs for it.
 
     In float16 the loss is scaled up for the backward pass and the gradients down again, and a step whose gradients
@@ -257,21 +157,6 @@ def _descent(state: State) -> Callable[[Tensor, torch.optim.Optimizer], None]:
             optimizer.step()
 
     return descend
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, decay: Tensor | float) -> None:
-    """Moves the weights and batch-norm statistics of `average` towards `network`: a <- decay a + (1 - decay) n."""
-    towards = dict(network.state_dict())
-    pairs = [(value, towards[name]) for name, value in average.state_dict().items()]
-    floating = [pair for pair in pairs if pair[0].is_floating_point()]
-    old = [pair[0] for pair in floating]
-    distances = torch._foreach_sub([pair[1] for pair in floating], old)
-    torch._foreach_mul_(distances, 1 - decay)
-    torch._foreach_add_(old, distances)
-    for before, now in pairs:
-        if not before.is_floating_point():  # the count of batches
-            before.copy_(now)
 
 
 @torch.no_grad()

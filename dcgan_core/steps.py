@@ -70,6 +70,23 @@ def update_generator(
     return loss.detach()
 
 
+def against(
+    real: Tensor,
+    discriminator: nn.Module,
+    loss_function: Callable[[Tensor, Tensor], Tensor],
+    *,
+    autocast: AbstractContextManager[object] = FULL_PRECISION,
+) -> Callable[[Tensor], Tensor]:
+    """A paired game's loss of (fake_logits, real_logits) as a loss of fake_logits alone, for `update_generator`.
+
+    The real images (B, C, S, S) are judged by the discriminator as it is now, which is left exactly as it was. They do
+    not depend on the generator, so no gradient is kept.
+    """
+    with torch.no_grad(), frozen(discriminator), autocast:
+        real_logits = discriminator(real)
+    return lambda fake_logits: loss_function(fake_logits, real_logits)
+
+
 @torch.no_grad()
 def clip_weights(critic: nn.Module, limit: float) -> None:
     """Moves every weight of the critic into [-limit, limit]. Source: Arjovsky et al. 2017, algorithm 1, line 7."""

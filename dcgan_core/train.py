@@ -20,6 +20,7 @@ from dcgan_core import parallel
 from dcgan_core.capture import capture
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Batches, Dataset, load
+from dcgan_core.iteration import advance, update_average
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
 from dcgan_core.runs.folder import Diverged
@@ -27,7 +28,7 @@ from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runs.lock import locked
 from dcgan_core.runs.stopping import BrokenOff, Stopped, stopping
 from dcgan_core.runtime import Machine, choose_machine
-from dcgan_core.state import State, advance, draw_latents, random_states, sample, start, update_average
+from dcgan_core.state import State, draw_latents, random_states, sample, start
 
 __all__ = [
     "BEST",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dcgan_core.config import InvalidInput
-from dcgan_core.steps import FULL_PRECISION, descend, frozen, update_generator
+from dcgan_core.steps import FULL_PRECISION, against, descend, frozen, update_generator
 
 Memory = dict[str, Any]  # what an optimizer keeps for one parameter
 SMALLEST_SQUARE = 1e-30  # the square root of it is far below Adam's eps, so the guard changes no step
@@ -26,7 +26,7 @@ SMALLEST_SQUARE = 1e-30  # the square root of it is far below Adam's eps, so the
 def update_generator_unrolled(
     discriminator: nn.Module,
     optimizer: torch.optim.Optimizer,
-    loss_function: Callable[[Tensor], Tensor],
+    loss_function: Callable[..., Tensor],
     real: Tensor,
     fake: Tensor,
     *,
@@ -34,6 +34,7 @@ def update_generator_unrolled(
     discriminator_optimizer: torch.optim.Optimizer,
     discriminator_loss_function: Callable[[Tensor, Tensor], Tensor],
     zero_sum: bool = False,
+    paired: bool = False,
     autocast: AbstractContextManager[object] = FULL_PRECISION,
     descend: Callable[[Tensor, torch.optim.Optimizer], None] = descend,
 ) -> Tensor:
@@ -41,11 +42,14 @@ def update_generator_unrolled(
 
     As `steps.update_generator`, which 0 steps are the same as; `real` and `discriminator_optimizer` are what the
     discriminator is trained with. In a zero-sum game (minimax), minus the discriminator's whole loss is minimised: its
-    term of the real images also depends on the generator, through the steps ahead (section 2.2). What is returned is
-    `loss_function` of the fakes alone, in every game. The discriminator's weights, gradients, buffers and optimizer
-    state are left exactly as they were. Raises `InvalidInput` as `look_ahead` does.
+    term of the real images also depends on the generator, through the steps ahead (section 2.2). In a paired game
+    (relativistic), `loss_function` is one of (fake_logits, real_logits), and both depend on the generator for the same
+    reason. What is returned is `loss_function` before the step, in every game. The discriminator's weights, gradients,
+    buffers and optimizer state are left exactly as they were. Raises `InvalidInput` as `look_ahead` does.
     """
     if num_steps == 0:
+        if paired:
+            loss_function = against(real, discriminator, loss_function, autocast=autocast)
         return update_generator(discriminator, optimizer, loss_function, fake, autocast=autocast, descend=descend)
     ahead = look_ahead(
         discriminator=discriminator,
@@ -59,9 +63,11 @@ def update_generator_unrolled(
     with frozen(discriminator):
         with autocast:
             fake_logits = functional_call(discriminator, ahead, fake)
-            loss = objective = loss_function(fake_logits)
+            if zero_sum or paired:
+                real_logits = functional_call(discriminator, ahead, real)
+            loss = objective = loss_function(fake_logits, real_logits) if paired else loss_function(fake_logits)
             if zero_sum:
-                objective = -discriminator_loss_function(functional_call(discriminator, ahead, real), fake_logits)
+                objective = -discriminator_loss_function(real_logits, fake_logits)
         descend(objective, optimizer)
     return loss.detach()
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import cli, state
+from dcgan_core import cli, iteration
 from dcgan_core.benchmark import ladder, timing
 from dcgan_core.benchmark.ladder import LEARNING_RATE, Impossible, LossesDiffer, Row, core_loop, prepare, tutorial_loop
 from dcgan_core.config import Config
@@ -70,7 +70,7 @@ def without_discriminator_update(monkeypatch):
         with autocast:
             return loss_function(discriminator(real), discriminator(fake.detach())).detach()
 
-    monkeypatch.setattr(state, "update_discriminator", skip)
+    monkeypatch.setattr(iteration, "update_discriminator", skip)
 
 
 def with_other_images(monkeypatch):
@@ -118,7 +118,7 @@ def test_low_precision_is_no_excuse_for_a_missing_update(rows, images, monkeypat
 
 def test_the_rows_below_the_tutorials_are_the_training_loop_itself(rows, images, monkeypatch):
     calls = []
-    monkeypatch.setattr(ladder, "advance", lambda *given: calls.append(given) or state.advance(*given))
+    monkeypatch.setattr(ladder, "advance", lambda *given: calls.append(given) or iteration.advance(*given))
     prepare([row(rows, "moving average: as train")], SMALL, images)
     assert len(calls) == ladder.NUM_COMPARED
 

@@ -18,12 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from dcgan_core import capture as capturing
-from dcgan_core import state as state_module
+from dcgan_core import iteration
 from dcgan_core.capture import capture, snapshot
 from dcgan_core.config import Config
 from dcgan_core.data import Batches
+from dcgan_core.iteration import advance, iterate, prepare
 from dcgan_core.runtime import Machine, choose_machine
-from dcgan_core.state import State, advance, iterate, start
+from dcgan_core.state import State, start
 
 GAMES = {
     "plain": {},
@@ -31,7 +32,26 @@ GAMES = {
     "three updates": {"discriminator_steps": 3},
     "clipping": {"loss": "wasserstein-clipping", "discriminator_steps": 2},
     "penalty": {"loss": "wasserstein-penalty", "discriminator_norm": "layer", "discriminator_steps": 2},
+    "penalties at the data": {
+        "discriminator_norm": "none",
+        "discriminator_steps": 2,
+        "r1_gamma": 0.5,
+        "r2_gamma": 0.5,
+        "gamma_final_share": 0.1,
+    },
+    "relativistic": {"loss": "relativistic", "discriminator_steps": 2},
+    "smoothed labels": {"real_label": 0.9},
+    "changed images": {
+        "augment": ("colour", "translation", "cutout", "flip"),
+        "instance_noise": 0.2,
+        "discriminator_norm": "none",
+        "r1_gamma": 0.5,
+    },
+    "falling rates": {"rate_schedule": "linear", "discriminator_steps": 2},
+    "falling rates ahead": {"rate_schedule": "cosine", "rate_final_share": 0.1, "unrolled_steps": 2},
+    "unrolled with changed images": {"augment": ("translation",), "instance_noise": 0.2, "unrolled_steps": 2},
     "unrolled": {"unrolled_steps": 2},
+    "unrolled relativistic": {"unrolled_steps": 2, "loss": "relativistic"},
     "unrolled minimax": {"unrolled_steps": 2, "loss": "minimax"},
     "spectrum": {
         "loss": "hinge",
@@ -125,11 +145,26 @@ def test_mutants_with_something_that_python_decides_each_time_are_caught(tiny_co
         for old, new in zip(average.parameters(), network.parameters(), strict=True):
             old.data = torch.lerp(new, old, decay)  # not where the graph will write
 
-    right = state_module.update_average
+    right = iteration.update_average
     for mutant in (with_number, with_new_tensors):
-        monkeypatch.setattr(state_module, "update_average", mutant)
+        monkeypatch.setattr(iteration, "update_average", mutant)
         with pytest.raises(AssertionError):
             assert_captured_equals_eager(tiny_config, batches, cpu, record_operations, before=2)
+
+
+def test_mutant_whose_learning_rate_is_a_number_is_caught(tiny_config, tiny_dataset, cpu, monkeypatch):
+    """Adam would repeat the recorded one for ever."""
+    config = replace(tiny_config, rate_schedule="linear")
+
+    def with_numbers(state: State, share: Tensor) -> None:
+        for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+            optimizer.param_groups[0]["lr"] = float(share) * config.generator_learning_rate
+
+    monkeypatch.setattr(iteration, "_set_rates", with_numbers)
+    with pytest.raises(AssertionError):
+        assert_captured_equals_eager(
+            config, Batches(tiny_dataset.images, batch_size=8, seed=0), cpu, record_operations, before=2
+        )
 
 
 def everything(state: State) -> dict[str, Tensor]:
@@ -139,12 +174,12 @@ def everything(state: State) -> dict[str, Tensor]:
 
 
 def assert_warm_up_leaves_no_trace(state, batches, machine, take_snapshot) -> None:
+    inputs = prepare(copy.copy(state), batches(5), machine)
     before = everything(state)
     step = state.step
     undo = take_snapshot(state)
-    real, latents = batches(5), torch.randn(8, state.config.latent_size, generator=torch.Generator().manual_seed(1))
     for _ in range(capturing.NUM_WARMUPS):
-        iterate(state, real, latents, torch.tensor(0.5), machine)
+        iterate(state, inputs, machine)
     assert not torch.equal(everything(state)["generator.layers.0.weight"], before["generator.layers.0.weight"])
     undo()
     after = everything(state)
@@ -200,7 +235,7 @@ def test_an_iteration_reads_nothing_on_the_host(config, batches, cpu, host_reads
 
 @pytest.mark.parametrize("read", [Tensor.item, Tensor.tolist, float, bool, Tensor.cpu, Tensor.numpy])
 def test_mutant_that_reads_a_loss_each_time_is_caught(tiny_config, tiny_dataset, cpu, monkeypatch, host_reads, read):
-    right = state_module.update_generator
+    right = iteration.update_generator
     batches = Batches(tiny_dataset.images, batch_size=8, seed=0)
 
     def with_read(*arguments, **keywords):
@@ -208,7 +243,7 @@ def test_mutant_that_reads_a_loss_each_time_is_caught(tiny_config, tiny_dataset,
         read(loss)
         return loss
 
-    monkeypatch.setattr(state_module, "update_generator", with_read)
+    monkeypatch.setattr(iteration, "update_generator", with_read)
     with pytest.raises(AssertionError):
         assert_reads_nothing_on_the_host(tiny_config, cpu, batches, host_reads)
 

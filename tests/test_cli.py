@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from urllib.error import URLError
@@ -14,9 +15,9 @@ import torchvision
 from PIL import Image
 
 from dcgan_core.cli import main
-from dcgan_core.config import Config
+from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import NAMES
-from dcgan_core.train import BEST, CHECKPOINT, load_state
+from dcgan_core.train import BEST, CHECKPOINT, load_state, read_config
 
 QUICK = (
     *("--image-size", "16", "--latent-size", "8", "--generator-width", "4", "--discriminator-width", "4"),
@@ -104,6 +105,34 @@ def test_help_of_each_command_has_an_example(run, command):
     code, output, _ = run(command, "--help")
     assert code == 0
     assert f"Example: python -m dcgan_core {command}" in " ".join(output.split())
+
+
+def configured(run, folder: Path, *arguments: object) -> Config:
+    """The config of a run of a single iteration that is begun with these flags."""
+    code, _, errors = run("train", "--data", folder, "--out", folder / "run", *arguments, "--device", "cpu")
+    assert code == 0, errors
+    return read_config(folder / "run")
+
+
+@pytest.mark.parametrize("flag", [("--recipe", "paper"), ("--recipe=paper",)])
+def test_flags_override_a_recipe_and_the_run_holds_what_came_of_it(run, tiny_folder, tmp_path, flag):
+    folder = tmp_path / "images"
+    shutil.copytree(tiny_folder, folder)
+    smaller = ("--batch-size", 8, "--total-images", 8, "--image-size", 16, "--evaluate-every-images", 0)
+    found = configured(run, folder, *flag, *smaller)
+    changed = {"batch_size": 8, "total_images": 8, "image_size": 16, "evaluate_every_images": 0, "data": str(folder)}
+    assert found == Config(**RECIPES["paper"] | changed)
+    assert found.generator_learning_rate == 2e-4 and found.ema_halflife_images == 0
+
+
+def test_help_shows_the_settings_of_the_recipe_and_an_unknown_one_is_refused(run):
+    for arguments, batch_size in (((), 64), (("--recipe", "paper"), 128)):
+        code, output, _ = run("train", *arguments, "--help")
+        assert code == 0
+        assert f"as many fake ones. (default: {batch_size})" in " ".join(re.sub("│", " ", output).split())
+    for arguments in (("--recipe", "cake"), ("--recipe",)):
+        code, output, errors = run("train", "--out", "nowhere", *arguments)
+        assert code == 2 and "--recipe" in output + errors
 
 
 def test_unknown_data_set(run, tmp_path):

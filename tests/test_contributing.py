@@ -66,14 +66,14 @@ def run_tests(copy, *arguments):
 @pytest.mark.slow
 def test_a_loss_is_added_in_these_steps(copy):
     function, game, formula, slopes = blocks("Add a loss")
-    insert(copy / "dcgan_core" / "losses.py", f"\n\n{function}", after="return softplus(-real_logits).mean() + soft")
+    insert(copy / "dcgan_core" / "losses.py", f"\n\n{function}", after="return softplus(-fake_logits).mean()")
     insert(copy / "dcgan_core" / "losses.py", textwrap.indent(game, "    "), after="GAMES = {")
-    replace(copy / "dcgan_core" / "config.py", "Loss = Literal[", 'Loss = Literal["smoothed", ')
+    replace(copy / "dcgan_core" / "config.py", "Loss = Literal[", 'Loss = Literal["log-ratio", ')
     insert(copy / "tests" / "test_losses.py", textwrap.indent(formula, "    "), after="FORMULAE = {")
     insert(copy / "tests" / "test_losses.py", textwrap.indent(slopes, "    "), after="SLOPES = {")
-    assert run_tests(copy, "tests/test_losses.py", "-k", "smoothed") >= 2
+    assert run_tests(copy, "tests/test_losses.py", "-k", "log-ratio") >= 2
 
-    run = ["train", "--loss", "smoothed", "--image-size", "16", "--total-images", "128", "--out", "run"]
+    run = ["train", "--loss", "log-ratio", "--image-size", "16", "--total-images", "128", "--out", "run"]
     subprocess.run(
         [sys.executable, "-m", "dcgan_core", *run, "--device", "cpu", "--evaluate-every-images", "0"],
         cwd=copy,

@@ -78,6 +78,7 @@ def one_seed(config: PointConfig, seed: int) -> tuple[Tensor, Tensor]:
             discriminator_optimizer=discriminator_optimizer,
             discriminator_loss_function=game.discriminator,
             zero_sum=config.loss == "minimax",
+            paired=config.loss == "relativistic",
         )
         losses.append(torch.stack([discriminator_loss, generator_loss]))
         if step % config.snapshot_every_steps == 0 or step == config.total_steps:
@@ -110,6 +111,7 @@ def test_many_seeds_together_are_the_same_as_one_after_the_other(loss):
         {"minibatch_std": True, "batch_size": 15, "spectral_norm": True, "unrolled_steps": 1},
         {"unrolled_steps": 3, "beta1": 0.9},
         {"unrolled_steps": 2, "loss": "minimax"},
+        {"unrolled_steps": 2, "loss": "relativistic"},
     ],
 )
 def test_every_option_means_the_same_together_as_alone(changes):
@@ -141,6 +143,13 @@ def punishing_the_mean_over_the_seeds(*arguments, **options):
         return gradient_penalty(critic, real, fake, mix=mix) / len(SEEDS)
 
     return train_with("gradient_penalty", penalty, *arguments, **options)
+
+
+def pairing_with_the_points_of_another_seed(*arguments, **options):
+    def update(*, real, **settings):
+        return update_generator_unrolled(real=real.roll(1, 0), **settings)
+
+    return train_with("update_generator_unrolled", update, *arguments, **options)
 
 
 def normalising_all_seeds_by_the_first(config, seeds, **options):
@@ -176,6 +185,7 @@ def train_with(name, mutant, *arguments, **options):
         ({"loss": "wasserstein-clipping"}, not_clipping),
         ({"loss": "wasserstein-penalty"}, punishing_at_one_place_for_all),
         ({"loss": "wasserstein-penalty"}, punishing_the_mean_over_the_seeds),
+        ({"loss": "relativistic"}, pairing_with_the_points_of_another_seed),
         ({"spectral_norm": True}, normalising_all_seeds_by_the_first),
         ({"minibatch_std": True}, comparing_points_of_different_seeds),
     ],

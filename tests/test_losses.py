@@ -1,8 +1,9 @@
-"""Six games against formulae written a second time, their optima on known densities, and the edge of floats."""
+"""Seven games against formulae written a second time, their optima on known densities, and the edge of floats."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import get_args
 
@@ -12,9 +13,10 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 from torch import Tensor
 
-from dcgan_core.config import Loss
+from dcgan_core.config import InvalidInput, Loss
 from dcgan_core.losses import (
     GAMES,
+    PAIRED,
     critic_generator_loss,
     critic_loss,
     discriminator_loss,
@@ -22,6 +24,9 @@ from dcgan_core.losses import (
     least_squares_discriminator_loss,
     minimax_generator_loss,
     non_saturating_generator_loss,
+    relativistic_discriminator_loss,
+    relativistic_generator_loss,
+    smoothed_discriminator_loss,
 )
 
 
@@ -46,7 +51,8 @@ def minus_mean(fake: list[float]) -> float:
     return -mean(fake)
 
 
-# As the papers print them, number by number, without torch: what the discriminator and the generator minimise.
+# As the papers print them, number by number, without torch: what the discriminator and the generator minimise. In a
+# game that pairs the batches, the generator's also takes the real logits.
 FORMULAE = {
     "non-saturating": (cross_entropy, lambda fake: -mean(math.log(probability(f)) for f in fake)),
     "minimax": (cross_entropy, lambda fake: mean(math.log(1 - probability(f)) for f in fake)),
@@ -60,9 +66,14 @@ FORMULAE = {
         lambda real, fake: mean((r - 1) ** 2 for r in real) / 2 + mean(f**2 for f in fake) / 2,
         lambda fake: mean((f - 1) ** 2 for f in fake) / 2,
     ),
+    "relativistic": (
+        lambda real, fake: -mean(math.log(probability(r - f)) for r, f in zip(real, fake, strict=True)),
+        lambda fake, real: -mean(math.log(probability(f - r)) for r, f in zip(real, fake, strict=True)),
+    ),
 }
 
 # Derivatives of one term of the mean, by hand: of the real logit, of the fake one, and of the generator's fake one.
+# In a game that pairs the batches, each is a function of its own logit and of the one beside it.
 SLOPES = {
     "non-saturating": (lambda r: probability(r) - 1, probability, lambda f: probability(f) - 1),
     "minimax": (lambda r: probability(r) - 1, probability, lambda f: -probability(f)),
@@ -70,6 +81,11 @@ SLOPES = {
     "wasserstein-penalty": (lambda r: -1, lambda f: 1, lambda f: -1),
     "hinge": (lambda r: -1 if r < 1 else 0, lambda f: 1 if f > -1 else 0, lambda f: -1),
     "least-squares": (lambda r: r - 1, lambda f: f, lambda f: f - 1),
+    "relativistic": (
+        lambda r, f: probability(r - f) - 1,
+        lambda f, r: probability(f - r),
+        lambda f, r: -probability(r - f),
+    ),
 }
 
 
@@ -88,6 +104,16 @@ def logits(num: int = 101, seed: int = 0) -> Tensor:
     return torch.randn(num, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) * 4
 
 
+def batches(name: str) -> tuple[Tensor, Tensor]:
+    """Real and fake logits; where the game allows it, not as many of each."""
+    return logits(101 if name in PAIRED else 60, seed=1), logits(101, seed=2)
+
+
+def generator_loss(game, name: str, real: Tensor):
+    """The generator's loss as a function of the fake logits alone."""
+    return (lambda fake: game.generator(fake, real)) if name in PAIRED else game.generator
+
+
 def value_and_gradient(loss, at: float, dtype: torch.dtype = torch.float32) -> tuple[float, float]:
     logit = torch.tensor([at], dtype=dtype, requires_grad=True)
     value = loss(logit)
@@ -101,12 +127,13 @@ def assert_finite_at_extreme_logits(loss) -> None:
 
 
 def assert_plays(game, name: str) -> None:
-    """Both losses have the values of the formulae, also where the two batches differ in size."""
+    """Both losses have the values of the formulae, also where the two batches may differ in size."""
     for_discriminator, for_generator = FORMULAE[name]
-    real, fake = logits(60, seed=1), logits(101, seed=2)
+    real, fake = batches(name)
     expected = for_discriminator(real.tolist(), fake.tolist())
     assert game.discriminator(real, fake).item() == pytest.approx(expected, rel=1e-8), "discriminator"
-    assert game.generator(fake).item() == pytest.approx(for_generator(fake.tolist()), rel=1e-8), "generator"
+    expected = for_generator(fake.tolist(), *([real.tolist()] if name in PAIRED else []))
+    assert generator_loss(game, name, real)(fake).item() == pytest.approx(expected, rel=1e-8), "generator"
 
 
 def test_every_game_of_the_config_can_be_played():
@@ -123,28 +150,31 @@ def test_no_other_game_passes_for_this_one(name):
     """So the formulae tell the games apart; the two Wasserstein games differ in what limits the critic."""
     for other in GAMES.keys() - {name}:
         if not (name.startswith("wasserstein") and other.startswith("wasserstein")):
-            with pytest.raises(AssertionError):
+            with pytest.raises((AssertionError, InvalidInput, TypeError)):  # another number of logits, or of batches
                 assert_plays(GAMES[other], name)
 
 
 @pytest.mark.parametrize("name", GAMES)
 def test_losses_have_the_derivatives_of_the_formulae(name):
-    real, fake = logits(50, seed=1).requires_grad_(), logits(80, seed=2).requires_grad_()
+    real, fake = (batch.requires_grad_() for batch in batches(name))
     GAMES[name].discriminator(real, fake).backward()
     of_real, of_fake, of_generator = SLOPES[name]
-    expected_real = [of_real(r) / len(real) for r in real.tolist()]
-    expected_fake = [of_fake(f) / len(fake) for f in fake.tolist()]
-    assert real.grad.tolist() == pytest.approx(expected_real, abs=1e-9)
-    assert fake.grad.tolist() == pytest.approx(expected_fake, abs=1e-9)
-    (gradient,) = torch.autograd.grad(GAMES[name].generator(fake), fake)
-    assert gradient.tolist() == pytest.approx([of_generator(f) / len(fake) for f in fake.tolist()], abs=1e-9)
+
+    def expected(slope, own: Tensor, other: Tensor) -> list[float]:
+        pairs = zip(own.tolist(), other.tolist(), strict=True) if name in PAIRED else zip(own.tolist(), strict=True)
+        return [slope(*pair) / len(own) for pair in pairs]
+
+    assert real.grad.tolist() == pytest.approx(expected(of_real, real, fake), abs=1e-9)
+    assert fake.grad.tolist() == pytest.approx(expected(of_fake, fake, real), abs=1e-9)
+    (gradient,) = torch.autograd.grad(generator_loss(GAMES[name], name, real)(fake), fake)
+    assert gradient.tolist() == pytest.approx(expected(of_generator, fake, real), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", GAMES)
 def test_losses_have_the_derivatives_of_finite_differences(name):
     real, fake = logits(seed=1).requires_grad_(), logits(seed=2).requires_grad_()
     assert torch.autograd.gradcheck(GAMES[name].discriminator, (real, fake))
-    assert torch.autograd.gradcheck(GAMES[name].generator, fake)
+    assert torch.autograd.gradcheck(generator_loss(GAMES[name], name, real), fake)
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -152,13 +182,13 @@ def test_losses_and_gradients_are_finite_at_extreme_logits(name):
     game = GAMES[name]
     for side in (1, -1):
         assert_finite_at_extreme_logits(lambda logit, side=side: game.discriminator(logit, side * logit))
-    assert_finite_at_extreme_logits(game.generator)
+        assert_finite_at_extreme_logits(generator_loss(game, name, torch.tensor([side * 1e4])))
 
 
 @pytest.mark.parametrize("name", GAMES)
 def test_the_generator_pulls_a_fake_towards_what_the_discriminator_calls_real(name):
     for at in (-5.0, -0.5, 0.5):
-        assert value_and_gradient(GAMES[name].generator, at)[1] < 0
+        assert value_and_gradient(generator_loss(GAMES[name], name, torch.tensor([0.3])), at)[1] < 0
 
 
 def assert_is_hinge(loss) -> None:
@@ -221,6 +251,52 @@ def test_the_best_discriminator_says_p_over_p_plus_q_and_its_loss_is_the_jensen_
     best, value = minimise(discriminator_loss)
     torch.testing.assert_close(best.sigmoid(), P / (P + Q), rtol=0, atol=1e-6)
     assert value == pytest.approx(2 * math.log(2) - 2 * jensenshannon(P, Q) ** 2, abs=1e-10)
+
+
+def assert_best_discriminator_says_a_share_of_what_it_said(loss, share: float) -> None:
+    best, _ = minimise(loss)
+    torch.testing.assert_close(best.sigmoid(), share * P / (P + Q), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5])
+def test_the_best_smoothed_discriminator_says_a_share_of_p_over_p_plus_q(share):
+    """Salimans et al. 2016, section 3.4, with nothing in the numerator for the generator's density."""
+    assert_best_discriminator_says_a_share_of_what_it_said(
+        partial(smoothed_discriminator_loss, real_label=share), share
+    )
+
+
+def smoothed_on_both_sides(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return smoothed_discriminator_loss(real_logits, fake_logits, real_label=0.9) - 0.1 * fake_logits.mean()
+
+
+def smoothed_on_the_other_side(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return discriminator_loss(real_logits, fake_logits) - 0.1 * fake_logits.mean()
+
+
+def with_a_smaller_weight(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """0.9 of the real term, and nothing in return."""
+    return discriminator_loss(real_logits, fake_logits) - 0.1 * torch.nn.functional.softplus(-real_logits).mean()
+
+
+@pytest.mark.parametrize(
+    "mutant", [discriminator_loss, smoothed_on_both_sides, smoothed_on_the_other_side, with_a_smaller_weight]
+)
+def test_mutant_smoothing_is_caught(mutant):
+    with pytest.raises(AssertionError):
+        assert_best_discriminator_says_a_share_of_what_it_said(mutant, 0.9)
+
+
+def test_smoothed_loss_is_the_cross_entropy_with_the_label_in_it():
+    real, fake = logits(60, seed=1), logits(seed=2)
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = entropy(real, torch.full_like(real, 0.9)) + entropy(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(smoothed_discriminator_loss(real, fake, real_label=0.9), expected)
+    assert smoothed_discriminator_loss(real, fake, real_label=1.0) == discriminator_loss(real, fake)
+    for side in (1, -1):
+        assert_finite_at_extreme_logits(
+            lambda logit, side=side: smoothed_discriminator_loss(logit, side * logit, real_label=0.9)
+        )
 
 
 def test_the_best_least_squares_discriminator_also_says_p_over_p_plus_q():
@@ -316,10 +392,50 @@ def test_minimax_and_non_saturating_are_played_against_the_same_discriminator_lo
 def test_losses_are_means_over_the_batch(name):
     game, real, fake = GAMES[name], logits(seed=1), logits(seed=2)
     torch.testing.assert_close(game.discriminator(real.repeat(3), fake.repeat(3)), game.discriminator(real, fake))
-    torch.testing.assert_close(game.generator(fake.repeat(3)), game.generator(fake))
-    assert game.discriminator(real, fake).shape == game.generator(fake).shape == ()
+    loss, of_three = (generator_loss(game, name, batch) for batch in (real, real.repeat(3)))
+    torch.testing.assert_close(of_three(fake.repeat(3)), loss(fake))
+    assert game.discriminator(real, fake).shape == loss(fake).shape == ()
 
 
 def test_hinge_and_wasserstein_generators_minimise_the_same():
     games = ("hinge", "wasserstein-clipping", "wasserstein-penalty")
     assert {GAMES[name].generator for name in games} == {critic_generator_loss}
+
+
+def of_all_pairs(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """(B,) - (B, 1) is (B, B): every fake logit against every real one."""
+    return torch.nn.functional.softplus(fake_logits.view(-1, 1) - real_logits.flatten()).mean()
+
+
+def of_the_batch_mean(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """A real image against the fake ones on average: half of another game (RaSGAN)."""
+    return torch.nn.functional.softplus(fake_logits.mean() - real_logits).mean()
+
+
+def of_switched_players(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    return relativistic_generator_loss(fake_logits, real_logits)
+
+
+@pytest.mark.parametrize("mutant", [of_all_pairs, of_the_batch_mean, of_switched_players])
+def test_mutant_that_is_not_paired_row_by_row_is_caught(mutant):
+    with pytest.raises(AssertionError, match="discriminator"):
+        assert_plays(GAMES["relativistic"]._replace(discriminator=mutant), "relativistic")
+
+
+@pytest.mark.parametrize("loss", [relativistic_discriminator_loss, relativistic_generator_loss])
+def test_logits_that_cannot_be_paired_are_refused_instead_of_broadcast(loss):
+    for other in (logits(6)[:, None], logits(5), logits(1)):
+        with pytest.raises(InvalidInput, match="row by row, but their shapes are"):
+            loss(logits(6), other)
+
+
+def test_a_relativistic_game_knows_differences_only():
+    real, fake = logits(seed=1), logits(seed=2)
+    for loss in (relativistic_discriminator_loss, relativistic_generator_loss):
+        torch.testing.assert_close(loss(real + 7, fake + 7), loss(real, fake))
+        assert loss(real, real).item() == pytest.approx(math.log(2))
+
+
+def test_the_players_of_the_relativistic_game_change_places_with_their_images():
+    real, fake = logits(seed=1), logits(seed=2)
+    assert relativistic_generator_loss(fake, real) == relativistic_discriminator_loss(fake, real)

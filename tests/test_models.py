@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import Tensor, nn
 
 from dcgan_core import models
-from dcgan_core.config import Config
-from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
+from dcgan_core.config import RECIPES, Config
+from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss, zero_centred_penalty
 from dcgan_core.models import Discriminator, Generator, MinibatchStd, build, double, num_blocks, num_parameters
 from dcgan_core.steps import update_discriminator, update_generator
 
@@ -52,6 +54,11 @@ def assert_initialised_as_in_the_paper(network: nn.Module) -> None:
 def test_standard_pair_has_the_pinned_parameter_counts(image_size, channels, generator_count, discriminator_count):
     generator, discriminator = standard_pair(image_size, channels)
     assert (num_parameters(generator), num_parameters(discriminator)) == (generator_count, discriminator_count)
+
+
+def test_the_papers_recipe_is_the_standard_pair():
+    pair, standard = build(Config(**RECIPES["paper"])), standard_pair()
+    assert list(map(str, pair)) == list(map(str, standard))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -115,6 +122,44 @@ def test_mutant_initialisation_that_is_never_applied_is_caught(monkeypatch):
     for network in standard_pair():
         with pytest.raises(AssertionError):
             assert_initialised_as_in_the_paper(network)
+
+
+def num_inputs(module: nn.Module) -> int:
+    """Numbers that a unit's weighted sum is over, as PyTorch counts them (a transposed convolution by its outputs)."""
+    return module.weight[0].numel()
+
+
+def assert_initialised_by_the_framework(network: nn.Module) -> None:
+    for module in modules(network, WEIGHTED):
+        bound = 1 / math.sqrt(num_inputs(module))
+        for values in (module.weight, module.bias):
+            if values is not None:
+                assert kstest(values.detach().flatten().numpy(), "uniform", (-bound, 2 * bound)).pvalue > 1e-4
+    assert all((norm.weight == 1).all() and not norm.bias.any() for norm in modules(network, (NORMS, nn.GroupNorm)))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+def test_each_network_can_keep_what_the_framework_draws(norm):
+    torch.manual_seed(0)
+    config = Config(discriminator_norm=norm)
+    for player in ("generator", "discriminator"):
+        changed = replace(config, **{f"{player}_initialisation": "framework"})
+        networks = dict(zip(("generator", "discriminator"), build(changed), strict=True))
+        assert_initialised_by_the_framework(networks.pop(player))
+        (other,) = networks.values()
+        with pytest.raises(AssertionError):
+            assert_initialised_by_the_framework(other)
+
+
+def test_a_narrow_discriminator_without_normalisation_starts_flatter_in_the_papers_way():
+    """By (0.58 / 0.02 sqrt n) of each layer: that is 8 for layers of 16, 384, 768 and 1,536 inputs."""
+    images = torch.rand(16, 1, 32, 32) * 2 - 1
+    slopes = []
+    for initialisation in ("paper", "framework"):
+        torch.manual_seed(0)
+        narrow = Discriminator(image_size=32, channels=1, width=24, norm="none", initialisation=initialisation)
+        slopes.append(zero_centred_penalty(narrow, images).sqrt().item())
+    assert 4 < slopes[1] / slopes[0] < 16
 
 
 def scale_around_zero(network: nn.Module) -> None:

@@ -228,6 +228,23 @@ GAMES = {
     " twice": {"discriminator_steps": 2},
     " penalty": {"loss": "wasserstein-penalty", "discriminator_norm": "layer", "discriminator_steps": 2},
     " spectral": {"loss": "hinge", "discriminator_norm": "none", "spectral_norm": True, "minibatch_std": True},
+    " paired": {
+        "loss": "relativistic",
+        "r1_gamma": 1.0,
+        "r2_gamma": 1.0,
+        "gamma_final_share": 0.1,
+        "discriminator_norm": "none",
+        "rate_schedule": "cosine",
+        "discriminator_steps": 2,
+    },
+        "loss": "relativistic",
+        "r1_gamma": 1.0,
+        "r2_gamma": 1.0,
+        "gamma_final_share": 0.1,
+        "discriminator_norm": "none",
+        "rate_schedule": "cosine",
+        "discriminator_steps": 2,
+    },
 }
 
 

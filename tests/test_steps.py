@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dcgan_core.losses import critic_loss, discriminator_loss, gradient_penalty, non_saturating_generator_loss
 from dcgan_core.models import Discriminator, Generator
-from dcgan_core.steps import clip_weights, frozen, update_discriminator, update_generator
+from dcgan_core.steps import against, clip_weights, frozen, update_discriminator, update_generator
 
 RATE = 0.1
 
@@ -111,6 +111,32 @@ def test_generator_step_leaves_discriminator_unchanged(players):
 def test_mutant_without_freezing_is_caught(players, mutant):
     with pytest.raises(AssertionError, match="running_mean"):
         assert_generator_step_leaves_discriminator_alone(players, mutant)
+
+
+def against_without_freezing(real, discriminator, loss_function):
+    real_logits = discriminator(real).detach()
+    return lambda fake_logits: loss_function(fake_logits, real_logits)
+
+
+def assert_real_images_are_judged_as_they_are_now_and_leave_no_trace(players: Players, against) -> None:
+    players.step_discriminator()
+    before = everything(players.discriminator)
+    expected = copy.deepcopy(players.discriminator)(players.real)  # train mode: by the statistics of this batch
+    seen = []
+    loss = against(players.real, players.discriminator, lambda fake_logits, real_logits: seen.append(real_logits))
+    assert_same(before, everything(players.discriminator))
+    loss(torch.zeros(6))
+    torch.testing.assert_close(seen[0], expected.detach(), rtol=0, atol=0)
+    assert not seen[0].requires_grad
+
+
+def test_real_images_are_judged_as_they_are_now_and_leave_no_trace(players):
+    assert_real_images_are_judged_as_they_are_now_and_leave_no_trace(players, against)
+
+
+def test_mutant_whose_real_images_leave_statistics_behind_is_caught(players):
+    with pytest.raises(AssertionError, match="running_mean"):
+        assert_real_images_are_judged_as_they_are_now_and_leave_no_trace(players, against_without_freezing)
 
 
 def test_each_step_changes_every_weight_of_its_own_player(players):

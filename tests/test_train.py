@@ -106,7 +106,10 @@ def flags(config: Config) -> list[str]:
     found = []
     for name, value in config.to_dict().items():
         name = name.replace("_", "-")
-        found += [f"--{name}" if value else f"--no-{name}"] if isinstance(value, bool) else [f"--{name}", str(value)]
+        if isinstance(value, bool):
+            found.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            found += [f"--{name}", *value] if isinstance(value, tuple) else [f"--{name}", str(value)]
     return found
 
 
@@ -154,7 +157,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from_b
     train(replace(tiny_config, total_images=48), tmp_path / "run", **settings)
     before = (tmp_path / "run" / training.CHECKPOINT).read_bytes()
     broken = Game(GAMES["non-saturating"].discriminator, lambda logits: logits.mean() * float("nan"))
-    monkeypatch.setitem(state_module.GAMES, "non-saturating", broken)
+    monkeypatch.setitem(GAMES, "non-saturating", broken)
     with pytest.raises(Diverged, match="no longer finite"):
         resume(tmp_path / "run", total_images=160, **settings)
     assert (tmp_path / "run" / training.CHECKPOINT).read_bytes() == before
@@ -245,7 +248,7 @@ def test_float16_keeps_its_scale_in_the_checkpoint_and_leaves_out_a_step_that_ov
 
     before, scale = copy.deepcopy(whole.generator.state_dict()), whole.scaler.get_scale()
     whole.scaler.load_state_dict(whole.scaler.state_dict() | {"scale": 2.0**127})
-    state_module.advance(whole, torch.zeros(8, 1, 16, 16), settings["machine"])
+    training.advance(whole, torch.zeros(8, 1, 16, 16), settings["machine"])
     assert whole.scaler.get_scale() < 2.0**127 and scale < 2.0**127
     changed = {name for name, value in whole.generator.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and all("running_" in name or "num_batches" in name for name in changed), "a step was taken"

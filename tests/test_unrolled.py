@@ -17,9 +17,11 @@ from dcgan_core.losses import (
     least_squares_discriminator_loss,
     minimax_generator_loss,
     non_saturating_generator_loss,
+    relativistic_discriminator_loss,
+    relativistic_generator_loss,
 )
 from dcgan_core.models import Discriminator, Generator
-from dcgan_core.steps import update_discriminator, update_generator
+from dcgan_core.steps import against, update_discriminator, update_generator
 from dcgan_core.unrolled import look_ahead, update_generator_unrolled
 
 SGD, ADAM = torch.optim.SGD, torch.optim.Adam
@@ -508,3 +510,88 @@ def test_the_generators_step_can_be_taken_by_another_function():
         seen = []
         game.step_generator(num_steps, descend=lambda loss, optimizer, seen=seen: seen.append(loss.item()))
         assert len(seen) == 1
+
+
+def paired_gradient(game: Game, update) -> Tensor:
+    update(
+        game.discriminator,
+        SGD(game.generator.parameters(), 0.0),
+        relativistic_generator_loss,
+        game.real,
+        game.fake(),
+        num_steps=2,
+        discriminator_optimizer=game.optimizer,
+        discriminator_loss_function=relativistic_discriminator_loss,
+        paired=True,
+    )
+    return torch.cat([parameter.grad.flatten() for parameter in game.generator.parameters()])
+
+
+def assert_paired_gradient_agrees_with_finite_differences(update) -> None:
+    """The loss is judged by a copy that has really taken the steps, on real images as well as on fake ones."""
+    game = smooth_game()
+    gradient = paired_gradient(game, update)
+
+    def value() -> float:
+        judge = copy.deepcopy(game)
+        optimizer = OPTIMIZERS["SGD"](judge.discriminator.parameters())
+        for _ in range(2):
+            update_discriminator(
+                judge.discriminator, optimizer, relativistic_discriminator_loss, judge.real, judge.fake()
+            )
+        logits = [judge.discriminator(batch) for batch in (judge.fake(), judge.real)]
+        return relativistic_generator_loss(*logits).item()
+
+    numeric = []
+    for parameter in game.generator.parameters():
+        for i in range(parameter.numel()):
+            ends = []
+            for change in (1e-5, -2e-5):
+                parameter.data.view(-1)[i] += change
+                ends.append(value())
+            parameter.data.view(-1)[i] += 1e-5
+            numeric.append((ends[0] - ends[1]) / 2e-5)
+    torch.testing.assert_close(gradient, torch.tensor(numeric).to(gradient), rtol=1e-4, atol=1e-8)
+
+
+def test_a_paired_game_ahead_agrees_with_finite_differences():
+    assert_paired_gradient_agrees_with_finite_differences(update_generator_unrolled)
+
+
+def with_real_logits_that_count_as_constants(discriminator, optimizer, loss_function, *batches, **settings):
+    def loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
+        return loss_function(fake_logits, real_logits.detach())
+
+    return update_generator_unrolled(discriminator, optimizer, loss, *batches, **settings)
+
+
+def with_real_logits_of_today(discriminator, optimizer, loss_function, real, fake, **settings):
+    loss = against(real, discriminator, loss_function)
+    return update_generator_unrolled(discriminator, optimizer, loss, real, fake, **settings | {"paired": False})
+
+
+@pytest.mark.parametrize("mutant", [with_real_logits_that_count_as_constants, with_real_logits_of_today])
+def test_mutant_that_forgets_what_the_steps_ahead_do_to_the_real_logits_is_caught(mutant):
+    with pytest.raises(AssertionError):
+        assert_paired_gradient_agrees_with_finite_differences(mutant)
+
+
+def test_a_paired_game_of_no_steps_ahead_is_exactly_the_ordinary_one():
+    first = image_game(OPTIMIZERS["Adam"])
+    first.train_discriminator(1)
+    second = copy.deepcopy(first)
+    loss = update_generator_unrolled(
+        first.discriminator,
+        SGD(first.generator.parameters(), 0.1),
+        relativistic_generator_loss,
+        first.real,
+        first.fake(),
+        num_steps=0,
+        discriminator_optimizer=first.optimizer,
+        discriminator_loss_function=relativistic_discriminator_loss,
+        paired=True,
+    )
+    optimizer = SGD(second.generator.parameters(), 0.1)
+    of_fakes = against(second.real, second.discriminator, relativistic_generator_loss)
+    assert torch.equal(loss, update_generator(second.discriminator, optimizer, of_fakes, second.fake()))
+    torch.testing.assert_close(first.generator.state_dict(), second.generator.state_dict(), rtol=0, atol=0)

@@ -22,8 +22,9 @@ from dcgan_core.capture import capture
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, scale
 from dcgan_core.data.latents import draw_rows
+from dcgan_core.iteration import advance
 from dcgan_core.runtime import Machine, seed_everything
-from dcgan_core.state import advance, start
+from dcgan_core.state import start
 from dcgan_core.steps import frozen
 
 NUM_COMPARED = 5  # iterations; many more, and rounding has grown so much that any two runs of a GAN differ

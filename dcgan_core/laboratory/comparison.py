@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Batches, load, scale
+from dcgan_core.iteration import advance
 from dcgan_core.laboratory import ensemble
 from dcgan_core.laboratory.outcomes import append, best_rate, describe_images, describe_points, outcomes, read
 from dcgan_core.laboratory.protocol import (
@@ -38,7 +39,7 @@ from dcgan_core.laboratory.protocol import (
 )
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runtime import Machine, choose_machine, provenance
-from dcgan_core.state import State, advance, draw_latents, sample, start
+from dcgan_core.state import State, draw_latents, sample, start
 
 COST_ROUNDS = 7  # in which every method makes `COST_UPDATES` updates, in turns
 COST_UPDATES = 5

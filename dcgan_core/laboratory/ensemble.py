@@ -30,7 +30,7 @@ from dcgan_core.laboratory.mixtures import (
     ring,
 )
 from dcgan_core.laboratory.stacked import stack
-from dcgan_core.losses import GAMES, gradient_penalty
+from dcgan_core.losses import GAMES, PAIRED, gradient_penalty
 from dcgan_core.steps import clip_weights, update_discriminator
 from dcgan_core.unrolled import update_generator_unrolled
 
@@ -63,7 +63,7 @@ class PointConfig:
     """Between the layers of both networks: relu or tanh."""
 
     loss: Loss = "non-saturating"
-    """What is played for: one of the six games."""
+    """What is played for: one of the seven games."""
 
     penalty_weight: float = 10.0
     """Weight of the gradient penalty; for the loss wasserstein-penalty only."""
@@ -262,6 +262,7 @@ def advance(ensemble: Ensemble) -> tuple[Tensor, Tensor]:
         discriminator_optimizer=ensemble.discriminator_optimizer,
         discriminator_loss_function=of_all("discriminator ahead", game.discriminator),
         zero_sum=config.loss == "minimax",
+        paired=config.loss in PAIRED,
     )
     ensemble.step += 1
     return losses["discriminator"], losses["generator"]

@@ -27,11 +27,12 @@ from torch.nn.functional import softplus
 
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, Dataset, load
+from dcgan_core.iteration import advance
 from dcgan_core.laboratory.protocol import IMAGES
 from dcgan_core.losses import GAMES, Game, discriminator_loss
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runtime import Machine, choose_machine, provenance
-from dcgan_core.state import State, advance, draw_latents, sample, start
+from dcgan_core.state import State, draw_latents, sample, start
 from dcgan_core.steps import frozen, update_discriminator
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL, image_grid, magnified

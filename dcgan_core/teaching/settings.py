@@ -23,11 +23,12 @@ from matplotlib.ticker import PercentFormatter
 
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, load
+from dcgan_core.iteration import advance
 from dcgan_core.laboratory.comparison import in_turns
 from dcgan_core.laboratory.outcomes import append, read
 from dcgan_core.metrics import judge_for
 from dcgan_core.runtime import Machine, choose_machine, provenance
-from dcgan_core.state import advance, draw_latents, sample, start
+from dcgan_core.state import draw_latents, sample, start
 from dcgan_core.teaching.plots import FAKE, NEUTRAL, REAL
 from dcgan_core.train import train
 

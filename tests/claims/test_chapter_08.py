@@ -11,9 +11,10 @@ import torch
 from torch.nn.functional import softplus
 
 from dcgan_core.data import Batches
+from dcgan_core.iteration import advance
 from dcgan_core.losses import GAMES, discriminator_loss, minimax_generator_loss, non_saturating_generator_loss
 from dcgan_core.runtime import choose_machine
-from dcgan_core.state import advance, draw_latents, start
+from dcgan_core.state import draw_latents, start
 from dcgan_core.steps import frozen
 from dcgan_core.teaching.chapter_08 import (
     BASE,

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from dcgan_core.data import Batches, Dataset, load, scale
+from dcgan_core.iteration import advance as advance_images
 from dcgan_core.laboratory import ModeStatistics, median_interval, mode_statistics, ring
 from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS, Ensemble, History, advance, sample, start, train
 from dcgan_core.laboratory.protocol import image_config
@@ -21,7 +22,6 @@ from dcgan_core.losses import GAMES
 from dcgan_core.metrics import coverage, letter_classifier, shipped_classifier
 from dcgan_core.metrics.features import measure
 from dcgan_core.runtime import choose_machine
-from dcgan_core.state import advance as advance_images
 from dcgan_core.state import draw_latents
 from dcgan_core.state import sample as draw_images
 from dcgan_core.state import start as start_images
