@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 from dcgan_core import iteration
 from dcgan_core.config import Config
 from dcgan_core.data.augmentation import AUGMENTATIONS
+from dcgan_core.data.latents import draw_rows
 from dcgan_core.iteration import advance, prepare, share_left
 from dcgan_core.losses import zero_centred_penalty
 from dcgan_core.runs.restoring import restore
@@ -91,7 +92,7 @@ def by_hand(
 
     rng = torch.Generator()
     rng.set_state(state.latent_rng.get_state())
-    latents = torch.randn(len(real), state.config.latent_size, generator=rng)
+    latents = draw_rows(rng, [slice(0, len(real))], state.config.latent_size, real.device)
     for number in range(state.config.discriminator_steps):
         rows = slice(number * BATCH, (number + 1) * BATCH)
         fake = generator(latents[rows])

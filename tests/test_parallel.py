@@ -237,14 +237,6 @@ GAMES = {
         "rate_schedule": "cosine",
         "discriminator_steps": 2,
     },
-        "loss": "relativistic",
-        "r1_gamma": 1.0,
-        "r2_gamma": 1.0,
-        "gamma_final_share": 0.1,
-        "discriminator_norm": "none",
-        "rate_schedule": "cosine",
-        "discriminator_steps": 2,
-    },
 }
 
 
