@@ -302,11 +302,12 @@ class _Examiner:
     def __call__(self, state: State, line: dict[str, Any]) -> None:
         if not self.possible:
             return
-        devices = [torch.cuda.current_device()] if state.latent_rng.device.type == "cuda" else []
+        device = next(state.sampler.parameters()).device
+        devices = [torch.cuda.current_device()] if device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices):  # a classifier may have to be trained first
-                self.judge = self.judge or judge_for(state.config)
-                report = self.judge.report(sample(state.sampler, self.latents))
+                self.judge = (self.judge or judge_for(state.config, device=device)).to(device)
+                report = self.judge.report(sample(state.sampler, self.latents, device=device))
         except (InvalidInput, RuntimeError, OSError, ValueError) as error:
             self.possible = False
             reason = str(error).strip().splitlines()[0].rstrip(".")
