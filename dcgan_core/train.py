@@ -303,6 +303,8 @@ class _Examiner:
         if not self.possible:
             return
         device = next(state.sampler.parameters()).device
+        if device.type == "mps":  # lacks the antialiased resizing that the classifier begins with
+            device = torch.device("cpu")
         devices = [torch.cuda.current_device()] if device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices):  # a classifier may have to be trained first
