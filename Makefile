@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+REPORT ?= gpu_report
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
 INSTALLED := .venv/installed
@@ -9,8 +10,8 @@ SITE := _build/html/index.html
 BOOK_TESTS := tests/claims $(wildcard tests/test_book_*.py) tests/test_contributing.py tests/test_cover.py tests/test_exercises.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install book site serve test test-core test-book test-notebooks test-site fuzz oldest links lint format check \
-	set-repository clean
+.PHONY: help install book site serve test test-core test-book test-notebooks test-site fuzz gpu-report oldest links \
+	lint format check set-repository clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +62,10 @@ fuzz: $(INSTALLED) ## Damage and forge at random what is read from outside, for 
 
 test-site: site ## Build the site and test its pages
 	$(BIN)/python -m pytest tests/site
+
+# Without a GPU, or with SMALL=1, everything runs in a small form. DATA is a folder with mnist/ and fashion-mnist/.
+gpu-report: $(INSTALLED) ## Test, time and train on this machine's GPU, for a report in REPORT (gpu_report); 8 minutes at most
+	$(BIN)/python -m dcgan_core.benchmark.gpu_report --out $(REPORT) $(if $(SMALL),--small) $(if $(DATA),--data-root $(DATA))
 
 # `-r` and `--no-deps`, because only what is asked for directly is taken in its lowest version. Warnings are no errors
 # here: old packages complain about the newer ones below them. Two tests are left out: the first replays operations

@@ -160,16 +160,18 @@ def descent(state: State) -> Callable[[Tensor, torch.optim.Optimizer], None]:
 
 
 @torch.no_grad()
-def sample(generator: models.Generator, latents: Tensor, *, chunk: int = 250) -> Tensor:
-    """Images (N, C, S, S) in [-1, 1], float32 on the CPU, from latents (N, latent_size).
+def sample(
+    generator: models.Generator, latents: Tensor, *, chunk: int = 250, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Images (N, C, S, S) in [-1, 1], float32 on `device`, from latents (N, latent_size).
 
     In eval mode: with the statistics of single batches, an image would depend on which others are made beside it.
     """
     was_training = generator.training
     generator.eval()
-    device = next(generator.parameters()).device
+    here = next(generator.parameters()).device
     try:
-        return torch.cat([generator(part.to(device)).float().cpu() for part in latents.split(chunk)])
+        return torch.cat([generator(part.to(here)).float().to(device) for part in latents.split(chunk)])
     finally:
         generator.train(was_training)
 

@@ -344,9 +344,14 @@ class _Examiner:
     def __call__(self, state: State, line: dict[str, Any]) -> None:
         if not self.possible:
             return
+        device = next(state.sampler.parameters()).device
+        if device.type == "mps":  # lacks the antialiased resizing that the classifier begins with
+            device = torch.device("cpu")
         try:
-            self.judge = self.judge or judge_for(state.config)  # a classifier may have to be trained first
-            report = self.judge.report(sample(state.sampler, self.latents))
+            if self.judge is None:  # a classifier may have to be trained first
+                self.judge = judge_for(state.config, device=device)
+            self.judge = self.judge.to(device)
+            report = self.judge.report(sample(state.sampler, self.latents, device=device))
         except (InvalidInput, RuntimeError, OSError, ValueError) as error:
             self.possible = False
             reason = str(error).strip().splitlines()[0].rstrip(".")

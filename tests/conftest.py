@@ -16,6 +16,14 @@ from dcgan_core.data import Dataset, glyphs
 from dcgan_core.runtime import Machine, choose_machine
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors from here on: when test files are read and when tests run. `-o filterwarnings=...` overrules.
+
+    In pyproject.toml this would hold for pytest's own start, too, and a foreign plugin that warns would end it.
+    """
+    config.getini("filterwarnings").insert(0, "error")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in items:

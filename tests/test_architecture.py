@@ -39,7 +39,17 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "train": (),
     "recorded": (),
     "laboratory": ("mixtures", "stacked", "ensemble", "protocol", "outcomes", "comparison"),
-    "benchmark": ("ladder", "timing"),
+    "benchmark": (
+        "ladder",
+        "timing",
+        "whole",
+        "kernels",
+        "gpu_parts",
+        "gpu_plan",
+        "gpu_goals",
+        "gpu_text",
+        "gpu_report",
+    ),
     "cli": (),
 }
 ORDER = tuple(f"{room}.{inner}" if inner else room for room, rooms in HOUSE.items() for inner in rooms or ("",))

@@ -235,6 +235,7 @@ QUICK = (
 @pytest.fixture
 def run(monkeypatch, capsys, images):
     """Runs the command with few images, in this process: (exit code, standard output, standard error)."""
+    cli = pytest.importorskip("dcgan_core.cli", reason="the command line needs tyro")
     right = ladder.ladder
     monkeypatch.setattr(cli, "pictures", lambda config: images)
     monkeypatch.setattr(cli, "ladder", lambda *given, **named: right(*given, **named, num_workers=0))

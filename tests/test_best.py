@@ -25,6 +25,9 @@ class ScriptedJudge:
         self.distances = iter(distances)
         self.seen: list[torch.Tensor] = []
 
+    def to(self, device: torch.device) -> ScriptedJudge:
+        return self
+
     def report(self, images: torch.Tensor) -> dict[str, object]:
         self.seen.append(images)
         torch.randn(3)  # measuring may use random numbers
@@ -140,6 +143,56 @@ def test_a_kill_between_the_two_writes_is_put_right_by_resume(config, settings, 
     assert_best_is_at(out, machine, 64)
 
 
+def test_on_a_cpu_the_line_holds_exactly_what_the_judge_says_of_the_samples(config, settings):
+    state = training.start(config, settings["machine"])
+    judge, line = judge_for(config), {}
+    training._Examiner(config, judge)(state, line)
+    latents = torch.randn(20, 8, generator=torch.Generator().manual_seed(config.seed + training.OTHER_LATENTS))
+    with torch.no_grad():
+        expected = judge.report(state.average.eval()(latents))
+    assert line.keys() == {"frechet_distance", "classes_covered", "recognised", "num_samples"}
+    assert line.items() <= expected.items()
+
+
+class JudgeOnMeta(ScriptedJudge):
+    """A judge on the device that holds no values: whatever is copied from there to the CPU is an error."""
+
+    def __init__(self) -> None:
+        super().__init__([3.0] * 2)
+        self.moved_to: list[torch.device] = []
+
+    def to(self, device: torch.device) -> JudgeOnMeta:
+        self.moved_to.append(device)
+        return self
+
+
+def test_samples_are_judged_on_the_device_that_made_them(config, settings):
+    state = training.start(config, settings["machine"])
+    state.average.to("meta")
+    judge = JudgeOnMeta()
+    examine = training._Examiner(config, judge)
+    for _ in range(2):
+        examine(state, {})
+    assert {images.device.type for images in judge.seen} == {device.type for device in judge.moved_to} == {"meta"}
+
+
+def test_the_classifier_is_copied_to_the_device_once(config, settings, monkeypatch):
+    monkeypatch.setattr(training.Judge, "report", lambda judge, images: ScriptedJudge([3.0]).report(images))
+    state = training.start(config, settings["machine"])
+    state.average.to("meta")
+    judge = judge_for(config)
+    examine = training._Examiner(config, judge)
+    classifiers = set()
+    for _ in range(3):
+        examine(state, {})
+        classifiers.add(examine.judge.classifier)
+    assert len(classifiers) == 1
+    assert {weight.device.type for weight in classifiers.pop().parameters()} == {"meta"}
+    assert {weight.device.type for weight in judge.classifier.parameters()} == {"cpu"}, (
+        "the caller's stays where it was"
+    )
+
+
 class BrokenJudge(ScriptedJudge):
     def report(self, images):
         if self.seen:
@@ -155,7 +208,7 @@ def test_where_evaluation_fails_the_run_goes_on_after_one_warning(config, settin
 
 
 def test_a_data_set_that_cannot_be_judged_is_one_warning(config, settings, tmp_path, monkeypatch):
-    def refuse(config):
+    def refuse(config, **_):
         raise InvalidInput("the data set 'mnist' could not be downloaded.")
 
     monkeypatch.setattr(training, "judge_for", refuse)

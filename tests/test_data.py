@@ -468,11 +468,3 @@ def test_downscaling_averages_instead_of_skipping_pixels(tmp_path):
     (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, 5, 28, 28) + board.tobytes() * 5)
     pixels = load("mnist", image_size=16, root=tmp_path).images[0, 0, 2:-2, 2:-2].float()
     assert (pixels - 127.5).abs().max() < 30
-
-
-@pytest.mark.gpu
-def test_batches_on_the_gpu_are_those_on_the_cpu():
-    images = torch.arange(200, dtype=torch.uint8).reshape(50, 1, 2, 2)
-    here, there = (Batches(images.to(device), batch_size=7, seed=3) for device in ("cpu", "cuda"))
-    for step in (0, 8, 20):
-        assert torch.equal(there(step).cpu(), here(step))

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
+pytest.importorskip("scipy")  # the laboratory needs it; what trains a GAN does not
+
 from dcgan_core.config import InvalidInput
 from dcgan_core.laboratory import ensemble, stacked
 from dcgan_core.laboratory.ensemble import MIXTURES, PointConfig, advance, build, start, train

@@ -13,6 +13,7 @@ from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import glyphs, scale
 from dcgan_core.metrics import Judge, evaluation, judge_for
 from dcgan_core.metrics.classifiers import non_classes
+from dcgan_core.runtime import choose_machine
 
 LIGHT = {
     *("frechet_distance", "classes_covered", "recognised", "class_divergence", "class_counts", "num_classes"),
@@ -88,6 +89,46 @@ def test_few_images_have_a_report_too(judge, num_images):
 def test_nothing_recognised_has_no_class_divergence(judge):
     report = judge.report(-torch.ones(10, 1, 32, 32))
     assert (report["recognised"], report["classes_covered"], report["class_divergence"]) == (0, 0, None)
+
+
+def test_a_judge_moves_to_a_device_as_a_copy_and_once(judge):
+    moved = judge.to(torch.device("meta"))
+    assert {weight.device.type for weight in moved.classifier.parameters()} == {"meta"}
+    assert {weight.device.type for weight in judge.classifier.parameters()} == {"cpu"}
+    assert moved.to(torch.device("meta")) is moved and judge.to(torch.device("cpu")) is judge
+    assert moved.reference is judge.reference
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_report_is_that_of_the_cpu(judge):
+    """As in training, which lets the card round to TF32, and with samples at which the classifier is often unsure."""
+    device = choose_machine("cuda").device
+    torch.manual_seed(0)
+    images = torch.cat([letters(400), non_classes(letters(200))])
+    here, there = judge.report(images), judge.to(device).report(images.to(device))
+    assert there.keys() == here.keys()
+    assert there["frechet_distance"] == pytest.approx(here["frechet_distance"], rel=1e-3)
+    assert sum(abs(a - b) for a, b in zip(there["class_counts"], here["class_counts"], strict=True)) <= 1
+    assert (there["num_samples"], there["num_reference"]) == (600, 600)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_features_are_in_full_float32(judge):
+    """A generator of a folder's images may be at a distance of 0.0005, which TF32's rounding would hide."""
+    device = choose_machine("cuda").device
+    images = letters(500)
+    there = judge.to(device).measure(images.to(device))[0]
+    assert there.device.type == "cpu" and torch.backends.cuda.matmul.allow_tf32
+    torch.testing.assert_close(there, judge.measure(images)[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_judge_can_be_made_on_the_device(tiny_folder):
+    config = Config(data=str(tiny_folder), image_size=16)
+    device = choose_machine("cuda").device
+    here, there = judge_for(config), judge_for(config, device=device)
+    assert next(there.classifier.parameters()).is_cuda
+    torch.testing.assert_close(there.reference_features, here.reference_features, rtol=1e-4, atol=1e-4)
 
 
 def test_the_reference_is_shuffled_always_the_same_way(judge):

@@ -74,6 +74,19 @@ def test_a_dim_letter_is_the_same_letter(letters):
     torch.testing.assert_close(dim, bright, rtol=1e-3, atol=1e-3)
 
 
+def test_what_measuring_asks_of_a_card_is_undone():
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    matmul.allow_tf32 = cudnn.allow_tf32 = cudnn.benchmark = True
+    try:
+        with pytest.raises(KeyError), features.full_float32():
+            assert not (matmul.allow_tf32 or cudnn.allow_tf32 or cudnn.benchmark)
+            raise KeyError
+        assert matmul.allow_tf32 and cudnn.allow_tf32 and cudnn.benchmark
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
+
+
 def test_measuring_does_not_depend_on_batch_mates(letters):
     images = scale(letters.images[:60])
     together, probabilities = measure(letter_classifier(), images)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,12 @@ class Judge:
     def num_reference(self) -> int:
         """Real images that generated ones are compared with."""
         return len(self.reference_features)
+
+    def to(self, device: torch.device) -> Judge:
+        """The same judge with its classifier on the device, so that images made there can stay there."""
+        if next(self.classifier.parameters()).device == device:
+            return self
+        return replace(self, classifier=copy.deepcopy(self.classifier).to(device))
 
     def report(self, images: Tensor) -> dict[str, Any]:
         """What is quick to measure of generated images (N, C, S, S) in [-1, 1]: enough to follow a training.
@@ -81,10 +88,13 @@ class Judge:
         }
 
 
-def judge_for(config: Config, *, features: Literal["book", "inception"] = "book") -> Judge:
+def judge_for(
+    config: Config, *, features: Literal["book", "inception"] = "book", device: torch.device | str = "cpu"
+) -> Judge:
     """Loads the classifier and the held-out part of the config's data set (of a folder, which has none, all images).
 
-    Distances are taken in the features of that classifier, or of Inception; classes are always the classifier's.
+    Distances are taken in the features of that classifier, or of Inception; classes are always the classifier's, which
+    works on `device`.
     """
 
     def part(split: str) -> Dataset:
@@ -104,6 +114,7 @@ def judge_for(config: Config, *, features: Literal["book", "inception"] = "book"
     needs_training = held_out.labels is not None and not is_shipped(held_out.name)
     dataset = part("train") if needs_training else held_out
     classifier, name = classifier_for(dataset, Path(config.data_root) / "classifiers")
+    classifier = classifier.to(device)
     images = scale(held_out.images[_random_order(len(held_out.images))])
     reference = measure(classifier, images)[0] if embed is None else embed(images)
     name = name if embed is None else "inception"

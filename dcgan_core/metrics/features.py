@@ -7,7 +7,8 @@ without labels are measured with the same network at random weights, which sees 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -51,11 +52,32 @@ class StackedClassifier(nn.Module):
 
 @torch.no_grad()
 def measure(classifier: Classifier | StackedClassifier, images: Tensor, *, chunk: int = 500) -> tuple[Tensor, Tensor]:
-    """Features (N, F) and class probabilities (N, num_classes) of images (N, C, S, S) in [-1, 1]; F is 64 or 192."""
+    """Features (N, F) and class probabilities (N, num_classes) of images (N, C, S, S) in [-1, 1]; F is 64 or 192.
+
+    The work is done where the classifier is; the images may be elsewhere. Both results are on the CPU: they are small,
+    and what is computed from them in float64 takes milliseconds there. Waits for the device.
+    """
     classifier.eval()
     device = next(classifier.parameters()).device
-    features = torch.cat([classifier.features(part.to(device)) for part in images.split(chunk)])
-    return features.cpu(), classifier.head(features).softmax(dim=1).cpu()
+    with full_float32() if device.type == "cuda" else nullcontext():
+        features = torch.cat([classifier.features(part.to(device)) for part in images.split(chunk)])
+        return features.cpu(), classifier.head(features).softmax(dim=1).cpu()
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Inside, a CUDA device multiplies all 24 bits of a float32, and not the first 11 of them (TF32), as in training.
+
+    So a small distance is not drowned by rounding, and means the same on every device. Nor are the fastest kernels
+    searched for, which would take longer than these few calls.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark
+    matmul.allow_tf32 = cudnn.allow_tf32 = cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
 
 
 def is_shipped(name: str) -> bool:
