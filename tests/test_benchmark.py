@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import cli, iteration
+from dcgan_core import iteration
 from dcgan_core.benchmark import ladder, timing
 from dcgan_core.benchmark.ladder import LEARNING_RATE, Impossible, LossesDiffer, Row, core_loop, prepare, tutorial_loop
 from dcgan_core.config import Config

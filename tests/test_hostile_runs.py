@@ -396,13 +396,18 @@ def test_an_evaluation_that_is_broken_off_twice_is_still_made_up_for(tiny_config
     assert described(tmp_path / "parts") == described(tmp_path / "whole")
 
 
+def changed(config: Config) -> list[str]:
+    """The flags of what differs from the defaults."""
+    defaults = Config().to_dict()
+    settings = {key: value for key, value in config.to_dict().items() if value != defaults[key]}
+    return [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_real_process_that_gets_a_signal_saves_and_says_so(tiny_config, tmp_path, name):
-    flags = [f"--{key.replace('_', '-')}={value}" for key, value in tiny_config.to_dict().items()
-             if not isinstance(value, bool) and key not in ("total_images", "checkpoint_every_images")]  # fmt: skip
-    flags += ["--total-images=80000", "--checkpoint-every-images=80000", "--device=cpu"]
+    flags = changed(replace(tiny_config, total_images=80_000, checkpoint_every_images=80_000))
     process = subprocess.Popen(
         [sys.executable, "-m", "dcgan_core", "train", *flags, "--out", tmp_path / "run"],
         stderr=subprocess.PIPE,
@@ -464,8 +469,7 @@ def test_of_50_kills_of_the_command_none_loses_a_run(tiny_config, tmp_path):
     """`train` killed, then `resume RUN` killed again and again, each at a random moment, until it is done."""
     rng = random.Random(0)
     config = replace(tiny_config, total_images=16_000, checkpoint_every_images=800, sample_every_images=4_000)
-    settings = {key: value for key, value in config.to_dict().items() if not isinstance(value, bool)}
-    flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
+    flags = changed(config)
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-m", "dcgan_core", "train", *flags, "--out", tmp_path / "whole"], check=True)
     duration = time.perf_counter() - begin
