@@ -91,6 +91,18 @@ def go_back(out: Path, state: State, facts: dict[str, Any], machine: Machine) ->
     _copy_if_best(out, facts)
 
 
+def note(out: Path, facts: dict[str, Any]) -> None:
+    """Adds to the session that goes on what only trying could tell: whether its iterations are recorded, say."""
+    if not facts:
+        return
+    path = out / "provenance.json"
+    try:
+        *before, last = json.loads(path.read_text())
+        _write_json(path, [*before, last | facts])
+    except OSError as error:
+        raise InvalidInput(f"cannot write into {str(out)!r} ({error.strerror}): make room or copy the run.") from error
+
+
 def save(state: State, out: Path, machine: Machine, best: dict[str, Any]) -> None:
     """Writes the last checkpoint and, if it is the best so far, a copy of it as the best one."""
     others = parallel.gather(random_states(), machine)[1:]
