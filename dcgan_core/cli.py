@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
+from torch import Tensor
 from torchvision.utils import save_image
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -28,9 +31,9 @@ from dcgan_core.laboratory.protocol import DATA, METHODS
 from dcgan_core.metrics import judge_for
 from dcgan_core.recorded import export as export_run
 from dcgan_core.runs import read_config
-from dcgan_core.runs.continuing import same_machine
-from dcgan_core.runtime import Device, Machine, Precision, Switch, choose_machine, process
-from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, draw_latents, load_state
+from dcgan_core.runs.continuing import AsBefore, same_machine
+from dcgan_core.runtime import Device, Machine, Precision, Switch, choose_machine, process, refuse_too_large
+from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, Stopped, draw_latents, load_state
 from dcgan_core.train import resume as resume_run
 from dcgan_core.train import sample as sample_images
 from dcgan_core.train import train as train_run
@@ -65,29 +68,20 @@ class Computing:
 class Continuing:
     """What a run that goes on computes with; by default, with what its last session did."""
 
-    device: Device | Literal["as-before"] = "as-before"
+    device: Device | AsBefore = "as-before"
     """Where to compute."""
 
-    precision: Precision | Literal["as-before"] = "as-before"
+    precision: Precision | AsBefore = "as-before"
     """Of the convolutions."""
 
-    compile: Literal["as-before", "on", "off"] = "as-before"
+    compile: Literal["on", "off"] | AsBefore = "as-before"
     """Compile the networks with torch.compile first; it takes a minute."""
 
-    capture: Switch | Literal["as-before"] = "as-before"
+    capture: Switch | AsBefore = "as-before"
     """Record the whole iteration as one CUDA graph and replay it."""
 
     tensorboard: bool = False
     """Write curves and samples for TensorBoard, too."""
-
-    def machine(self, run: Path) -> Machine:
-        return same_machine(
-            run,
-            device=None if self.device == "as-before" else self.device,
-            precision=None if self.precision == "as-before" else self.precision,
-            compiled=None if self.compile == "as-before" else self.compile == "on",
-            capture=None if self.capture == "as-before" else self.capture,
-        )
 
 
 def train(config: OmitArgPrefixes[Config], out: Path, computing: OmitArgPrefixes[Computing]) -> None:
@@ -119,7 +113,8 @@ def resume(run: Positional[Run], computing: OmitArgPrefixes[Continuing], total_i
     Args:
         total_images: New length of the whole run in images; by default the length it was started with.
     """
-    machine = _announce(settle(read_config(run), computing.machine(run)))
+    asked = {name: value for name, value in vars(computing).items() if name != "tensorboard"}
+    machine = _announce(settle(read_config(run), same_machine(run, **asked)))
     resume_run(run, total_images=total_images, machine=machine, tensorboard=computing.tensorboard)
     _say_done(run, machine)
 
@@ -144,6 +139,16 @@ def _load(run: Path, checkpoint: Which, device: Device) -> tuple[State, str]:
     return state, checkpoint
 
 
+def _draw(name: str, number: int, state: State, seed: int) -> Tensor:
+    """So many images, unless the field `name` asks for more than memory holds."""
+    config = state.config
+    if not 0 <= seed < 2**32:
+        raise InvalidInput(f"seed is {seed}, but must be from 0 to 4294967295.")
+    num_bytes = 4 * number * (config.latent_size + 3 * config.channels * config.image_size**2)
+    refuse_too_large(f"{name} is {number}", num_bytes, torch.device("cpu"))
+    return sample_images(state.sampler, draw_latents(number, config.latent_size, seed=seed))
+
+
 def sample(
     run: Positional[Run],
     out: Path,
@@ -166,7 +171,7 @@ def sample(
     if num_images < 1:
         raise InvalidInput(f"num_images is {num_images}, but must be 1 or more.")
     state, _ = _load(run, checkpoint, device)
-    images = sample_images(state.sampler, draw_latents(num_images, state.config.latent_size, seed=seed))
+    images = _draw("num_images", num_images, state, seed)
     try:
         save_image(unscale(images).float() / 255, out, nrow=math.ceil(math.sqrt(num_images)), padding=0)
     except (OSError, ValueError) as error:
@@ -204,7 +209,7 @@ def evaluate(
     if num_samples < 2:
         raise InvalidInput(f"num_samples is {num_samples}, but must be 2 or more.")
     state, which = _load(run, checkpoint, device)
-    images = sample_images(state.sampler, draw_latents(num_samples, state.config.latent_size, seed=seed))
+    images = _draw("num_samples", num_samples, state, seed)
     report = judge_for(state.config, features=features).full_report(images)
     facts = {"run": str(run), "checkpoint": which, "images_seen": state.images}
     print(json.dumps({**facts, **report, "seed": seed}, indent=2))
@@ -332,10 +337,27 @@ def main() -> int:
     except (InvalidInput, Diverged, LossesDiffer) as error:
         _complain(f"error: {error}", rank)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _complain(f"error: out of memory ({_first_line(error)}): choose a smaller batch, width or number.", rank)
+        return 2
+    except Stopped as stopped:
+        _complain(f"stopped and saved: continue with 'resume' ({CHECKPOINT}).", rank)
+        return 128 + stopped.number
     except KeyboardInterrupt:
-        _complain(f"stopped; what {CHECKPOINT} holds can be continued with 'resume'.", rank)
-        return 130
+        _complain("stopped.", rank)
+        return 128 + signal.SIGINT
     return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """True for Python's own error, that of a GPU, and that of torch's allocator on a CPU, which has no class."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _complain(sentence: str, rank: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 IMAGE_SIZES = (16, 32, 64, 128)
 Loss = Literal["non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares"]
@@ -116,6 +116,7 @@ class Config:
     """Images between two evaluations, of which the best keeps its checkpoint; 0 never evaluates."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_game(self)
         check(self, "image_size", self.image_size in IMAGE_SIZES, "16, 32, 64 or 128")
         check(self, "channels", self.channels in (1, 3), "1 (grey) or 3 (colour)")
@@ -159,12 +160,14 @@ class Config:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
+    def from_dict(cls, values: Any) -> Config:
         """The config that `to_dict` described. Unknown or missing fields raise `InvalidInput` and are named."""
+        if not isinstance(values, dict):
+            raise InvalidInput(f"the config is no JSON object with settings, but {type(values).__name__}.")
         known = {field.name for field in dataclasses.fields(cls)}
         if wrong := sorted(known ^ set(values)):
             raise InvalidInput(
-                f"the config has unknown or missing fields ({', '.join(wrong)}): it was written by another "
+                f"the config has unknown or missing fields ({', '.join(map(str, wrong))}): it was written by another "
                 "version of dcgan_core; use that version, or start a new run."
             )
         return cls(**values)
@@ -190,6 +193,25 @@ def check_game(config: Any) -> None:
             f"unrolled_steps is {config.unrolled_steps}, but looking ahead is not defined for {config.loss}: "
             "choose another loss, or set unrolled_steps to 0."
         )
+
+
+KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
+    str: (str, "a text"),
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+}
+
+
+def check_types(config: Any) -> None:
+    """Raises `InvalidInput` for the first field whose value is of another type than it is declared with."""
+    for name, kind in get_type_hints(type(config)).items():
+        options = get_args(kind)
+        declared = type(options[0]) if options else kind
+        allowed, words = KINDS[declared]
+        value = getattr(config, name)
+        is_right = isinstance(value, allowed) and (declared is bool or not isinstance(value, bool))
+        check(config, name, is_right, words)
 
 
 def check_choice(config: Any, name: str, choices: Collection[str]) -> None:

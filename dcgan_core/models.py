@@ -179,5 +179,20 @@ def build(config: Config) -> tuple[Generator, Discriminator]:
     return generator, discriminator
 
 
+def least_bytes(config: Config) -> int:
+    """Memory that training the two networks takes at least, from their convolutions' weights, without making them.
+
+    Each weight has a gradient and two moments beside it, and the generator's are there twice, for the moving average.
+    """
+    blocks = num_blocks(config.image_size)
+
+    def convolutions(width: int, kernel: int) -> int:
+        return kernel**2 * (width * config.channels + sum(width**2 * 2 ** (2 * i + 1) for i in range(blocks - 1)))
+
+    first = FIRST_SIZE**2 * config.latent_size * config.generator_width * 2 ** (blocks - 1)
+    generator = first + convolutions(config.generator_width, 4 if config.upsampling == "transposed" else 3)
+    return 4 * (5 * generator + 4 * convolutions(config.discriminator_width, 4))
+
+
 def num_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dcgan_core import models, parallel
 from dcgan_core.config import Config
 from dcgan_core.losses import GAMES, gradient_penalty
-from dcgan_core.runtime import Machine, seed_everything
+from dcgan_core.runtime import Machine, refuse_too_large, seed_everything
 from dcgan_core.steps import clip_weights, update_discriminator, update_generator
 from dcgan_core.unrolled import update_generator_unrolled
 
@@ -70,7 +70,12 @@ def random_states() -> dict[str, Tensor]:
 
 
 def start(config: Config, machine: Machine) -> State:
-    """Freshly initialised networks, optimizers and random numbers on the machine's device."""
+    """Freshly initialised networks, optimizers and random numbers on the machine's device.
+
+    Raises `InvalidInput`, before memory is taken, for networks that cannot fit into it.
+    """
+    what = f"the widths are {config.generator_width} and {config.discriminator_width}"
+    refuse_too_large(what, models.least_bytes(config), machine.device)
     seed_everything(config.seed)
     generator, discriminator = models.build(config)
     # On a CPU, the compiler mistakes the layout that convolutions give their channels-last results (torch 2.14).
@@ -115,7 +120,15 @@ def _compile(config: Config, generator: nn.Module, discriminator: nn.Module) -> 
 
 def seed_process(config: Config, rank: int, step: int) -> None:
     """Other random numbers for each process, and for each step at which it joins."""
-    seed_everything((config.seed * 1_000_003 + rank) * 1_000_003 + step)
+    seed_everything(mixed_seed(config.seed, rank, step))
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed from several numbers, another one for all others that occur."""
+    mixed = 0
+    for number in numbers:
+        mixed = mixed * 1_000_003 + number
+    return mixed % 2**63
 
 
 def advance(state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
@@ -255,9 +268,10 @@ def sample(generator: models.Generator, latents: Tensor, *, chunk: int = 250) ->
     was_training = generator.training
     generator.eval()
     device = next(generator.parameters()).device
-    images = torch.cat([generator(part.to(device)).float().cpu() for part in latents.split(chunk)])
-    generator.train(was_training)
-    return images
+    try:
+        return torch.cat([generator(part.to(device)).float().cpu() for part in latents.split(chunk)])
+    finally:
+        generator.train(was_training)
 
 
 def draw_latents(num_latents: int, latent_size: int, *, seed: int) -> Tensor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import threading
+import signal
 import time
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,16 +23,19 @@ from dcgan_core.data import Batches, Dataset, load
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
 from dcgan_core.runs.continuing import same_machine
+from dcgan_core.runs.folder import Diverged
 from dcgan_core.runs.journal import check_tensorboard
-from dcgan_core.runs.stopping import stopping
+from dcgan_core.runs.lock import locked
+from dcgan_core.runs.stopping import BrokenOff, Stopped, stopping
 from dcgan_core.runtime import Machine, choose_machine
-from dcgan_core.state import State, advance, draw_latents, sample, start, update_average
+from dcgan_core.state import State, advance, draw_latents, random_states, sample, start, update_average
 
 __all__ = [
     "BEST",
     "CHECKPOINT",
     "Diverged",
     "State",
+    "Stopped",
     "advance",
     "draw_latents",
     "load_state",
@@ -47,10 +51,6 @@ __all__ = [
 NUM_WATCHED = 64  # fixed latents whose samples are saved again and again
 NUM_JUDGED = 2_000  # fixed latents whose samples are measured again and again
 OTHER_LATENTS = 1_000_000  # added to the seed: the best is not chosen by the latents that `evaluate` draws
-
-
-class Diverged(RuntimeError):
-    """A loss is no longer finite. The last checkpoint from before is kept."""
 
 
 def train(
@@ -83,18 +83,13 @@ def train(
             warnings.warn(f"{' and '.join(idle)} changed, but nothing in this run reads it.", stacklevel=2)
         if tensorboard:
             check_tensorboard()
+        state = start(config, machine)
         parallel.by_first(machine, folder.make, out, config, machine)
-        session = _Session(
-            start(config, machine),
-            images,
-            out,
-            machine,
-            judge=judge,
-            best={},
-            progress=progress,
-            tensorboard=tensorboard,
-        )
-        return session.run()
+        with _alone_in(out, machine):
+            session = _Session(
+                state, images, out, machine, judge=judge, facts={}, progress=progress, tensorboard=tensorboard
+            )
+            return session.run()
 
 
 def resume(
@@ -117,37 +112,40 @@ def resume(
     with parallel.joined(machine):
         config = read_config(out)
         parallel.check(config, machine)
-        machine = settle(config, machine)
-        if (out / CHECKPOINT).exists():
-            state, facts = folder.load(out, machine, CHECKPOINT)
-        else:
-            state, facts = start(config, machine), {}
-            warnings.warn(f"{str(out)!r} was stopped before its first checkpoint: starting again.", stacklevel=2)
-        if total_images is not None:
-            if total_images < state.images:
-                raise InvalidInput(
-                    f"total_images is {total_images}, but the run has already seen {state.images} images."
-                )
-            state.config = replace(state.config, total_images=total_images)
-        images = dataset or parallel.first_then_others(machine, _load_data, state.config)
-        parallel.by_first(machine, folder.go_back, out, state, facts, machine)
-        session = _Session(
-            state,
-            images,
-            out,
-            machine,
-            judge=judge,
-            best=facts.get("best") or {},
-            progress=progress,
-            tensorboard=tensorboard,
-        )
-        return session.run()
+        with _alone_in(out, machine):
+            machine = settle(config, machine)
+            if (out / CHECKPOINT).exists():
+                state, facts = folder.load(out, machine, CHECKPOINT)
+            else:
+                state, facts = start(config, machine), {}
+                warnings.warn(f"{str(out)!r} was stopped before its first checkpoint: starting again.", stacklevel=2)
+            if total_images is not None:
+                if total_images < state.images:
+                    raise InvalidInput(
+                        f"total_images is {total_images}, but the run has already seen {state.images} images."
+                    )
+                state.config = replace(state.config, total_images=total_images)
+            images = dataset or parallel.first_then_others(machine, _load_data, state.config)
+            parallel.by_first(machine, folder.go_back, out, state, facts, machine)
+            session = _Session(
+                state, images, out, machine, judge=judge, facts=facts, progress=progress, tensorboard=tensorboard
+            )
+            return session.run()
+
+
+@contextmanager
+def _alone_in(out: Path, machine: Machine) -> Iterator[None]:
+    """Inside, no other run writes into the folder: process 0 has it."""
+    with ExitStack() as stack:
+        parallel.by_first(machine, lambda: stack.enter_context(locked(out)))
+        yield
 
 
 class _Session:
     """One session of training into a folder. `run` is the loop; what it calls can be read one by one.
 
-    `best` holds the step and the Fréchet distance of the best evaluation so far, or nothing.
+    `facts` are those of the checkpoint that it goes on from, if there is one: "best" holds the step and the Fréchet
+    distance of the best evaluation so far, "line" a line of metrics whose evaluation was broken off.
     """
 
     def __init__(
@@ -158,12 +156,14 @@ class _Session:
         machine: Machine,
         *,
         judge: Judge | None,
-        best: dict[str, Any],
+        facts: dict[str, Any],
         progress: bool,
         tensorboard: bool,
     ) -> None:
         config = state.config
-        self.state, self.config, self.machine, self.out, self.best = state, config, machine, out, best
+        self.state, self.config, self.machine, self.out = state, config, machine, out
+        self.best: dict[str, Any] = facts.get("best") or {}
+        self.unfinished: dict[str, Any] | None = facts.get("line")
         self.batches = Batches(dataset.to(machine.device).images, batch_size=config.images_per_step, seed=config.seed)
         self.watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
         self.examine = _Examiner(config, judge)
@@ -175,23 +175,24 @@ class _Session:
     def run(self) -> State:
         """Trains to the end: one iteration, then whatever is due after it."""
         state, machine = self.state, self.machine
-        with closing(self.journal), stopping(machine) as asked_to_stop:
+        with closing(self.journal), stopping(machine) as self.asked_to_stop:
             if state.step == 0:
                 self.show()
             step, facts = ready(state, machine)
             parallel.by_first(machine, folder.note, self.out, facts)
             with self.clock_and_bar():
+                self.finish_line()
                 while state.step < self.config.total_steps:
                     self.add(step(state, self.batches(state.step), machine))
-                    due = self.due(asked_to_stop)
+                    due = self.due()
                     found_best = due.line and self.log(due.evaluation)
                     if due.samples:
                         self.show()
-                    if due.checkpoint or found_best:
-                        folder.save(state, self.out, machine, self.best)
+                    if due.checkpoint or found_best or self.unfinished:
+                        self.save()
                     self.bar.update(self.config.images_per_step)
-                    if due.stop:
-                        raise KeyboardInterrupt
+                    if due.stop or self.unfinished:
+                        raise Stopped(self.asked_to_stop.number or signal.SIGINT)
         return state
 
     def clock_and_bar(self) -> tqdm:
@@ -212,14 +213,14 @@ class _Session:
         self.losses += torch.stack(losses)
         self.num_summed += 1
 
-    def due(self, asked_to_stop: threading.Event) -> _Due:
+    def due(self) -> _Due:
         """What has to be done after this iteration. Several processes agree on stopping at each line of the log."""
         config = self.config
         log = self._reached(config.log_every_images)
         evaluation = self._reached(config.evaluate_every_images)
         samples = self._reached(config.sample_every_images)
         checkpoint = self._reached(config.checkpoint_every_images)
-        stop = asked_to_stop.is_set()
+        stop = bool(self.asked_to_stop)
         if log or self.machine.device.type == "cpu":
             stop = parallel.anywhere(stop, self.machine)  # on a GPU, waits for it
         elif self.machine.num_processes > 1:
@@ -235,10 +236,35 @@ class _Session:
 
     def log(self, evaluation: bool) -> bool:
         """Writes a line, with measures of samples if asked for; true if this is the best generator so far."""
-        line = self.describe()
-        found_best = evaluation and self.evaluate(line)
-        parallel.by_first(self.machine, self.journal.write, line)
+        self.unfinished = self.describe()
+        return self.complete_line(evaluation)
+
+    def complete_line(self, evaluation: bool) -> bool:
+        """Measures samples for the line that is unfinished, and writes it; true if it has the best generator so far.
+
+        If a signal breaks the evaluation off, the line stays unfinished, and the next checkpoint holds it.
+        """
+        assert self.unfinished is not None
+        found_best = False
+        if evaluation:
+            found_best, broken_off = self.evaluate(self.unfinished)
+            if broken_off:
+                return False
+        parallel.by_first(self.machine, self.journal.write, self.unfinished)
+        self.unfinished = None
         return found_best
+
+    def finish_line(self) -> None:
+        """Makes up for an evaluation that the session before had broken off."""
+        if self.unfinished:
+            self.complete_line(evaluation=True)
+            self.save()
+        if self.unfinished:  # broken off again
+            raise Stopped(self.asked_to_stop.number or signal.SIGINT)
+
+    def save(self) -> None:
+        """Writes the last checkpoint and, if it is the best so far, a copy of it as the best one."""
+        folder.save(self.state, self.out, self.machine, self.best, self.unfinished)
 
     def describe(self) -> dict[str, Any]:
         """The line of metrics.jsonl about the iterations since the last one. Waits for the device.
@@ -263,19 +289,30 @@ class _Session:
             "seconds": time.perf_counter() - self.clock,
         }
 
-    def evaluate(self, line: dict[str, Any]) -> bool:
-        """Adds measures of samples to the line; true, in every process, if this is the best generator so far."""
-        begin = time.perf_counter()
-        parallel.by_first(self.machine, self.examine, self.state, line)
+    def evaluate(self, line: dict[str, Any]) -> tuple[bool, bool]:
+        """Adds measures of samples to the line. Returns, in every process, whether this is the best generator so far,
+        and whether a signal broke the evaluation off.
+        """
+        begin, broken_off = time.perf_counter(), True
+
+        def examine() -> None:
+            nonlocal broken_off
+            with suppress(BrokenOff), random_numbers_kept(), self.asked_to_stop.breaking_off():
+                self.examine(self.state, line)
+                broken_off = False
+
+        parallel.by_first(self.machine, examine)
         pause = time.perf_counter() - begin
         self.clock += pause  # neither the log nor the bar takes evaluation for training
         if not self.bar.disable:
             self.bar.start_t, self.bar.last_print_t = self.bar.start_t + pause, self.bar.last_print_t + pause
+        if parallel.anywhere(self.machine.rank == 0 and broken_off, self.machine):
+            return False, True
         distance = line.get("frechet_distance", math.inf)  # only process 0 knows it
         is_best = parallel.anywhere(distance < self.best.get("frechet_distance", math.inf), self.machine)
         if is_best:
             self.best = {"step": self.state.step, "frechet_distance": distance}
-        return is_best
+        return is_best, False
 
     def show(self) -> None:
         """Saves a grid of samples from the watched latents."""
@@ -307,17 +344,27 @@ class _Examiner:
     def __call__(self, state: State, line: dict[str, Any]) -> None:
         if not self.possible:
             return
-        devices = [torch.cuda.current_device()] if state.latent_rng.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices):  # a classifier may have to be trained first
-                self.judge = self.judge or judge_for(state.config)
-                report = self.judge.report(sample(state.sampler, self.latents))
+            self.judge = self.judge or judge_for(state.config)  # a classifier may have to be trained first
+            report = self.judge.report(sample(state.sampler, self.latents))
         except (InvalidInput, RuntimeError, OSError, ValueError) as error:
             self.possible = False
             reason = str(error).strip().splitlines()[0].rstrip(".")
             warnings.warn(f"the run goes on without evaluation, which is impossible here: {reason}.", stacklevel=2)
             return
         line |= {name: report[name] for name in ("frechet_distance", "classes_covered", "recognised", "num_samples")}
+
+
+@contextmanager
+def random_numbers_kept() -> Iterator[None]:
+    """Whatever happens inside, a signal too, the random numbers outside go on as if it had not."""
+    before = random_states()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before["torch_rng"])
+        if "cuda_rng" in before:
+            torch.cuda.set_rng_state(before["cuda_rng"])
 
 
 def _load_data(config: Config) -> Dataset:

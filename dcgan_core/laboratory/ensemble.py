@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from tqdm import tqdm
 
-from dcgan_core.config import Loss, check, check_choice, check_game
+from dcgan_core.config import Loss, check, check_choice, check_game, check_types
 from dcgan_core.laboratory.mixtures import (
     Activation,
     Mixture,
@@ -108,6 +108,7 @@ class PointConfig:
     """Samples in a snapshot, always from the same latents. The literature counts modes in 2,500."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_game(self)
         check_choice(self, "mixture", MIXTURES)
         check_choice(self, "activation", get_args(Activation))

@@ -61,14 +61,34 @@ def describe_images(judge: Judge, images: Tensor) -> dict[str, Any]:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a comparison; one that was cut short by a kill is left out."""
+    """The lines of a comparison. One that was cut short by a kill is left out: what it said is played again.
+
+    Raises `InvalidInput` for a line that is none of a comparison.
+    """
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, raw in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+            line = json.loads(raw)
+        except (ValueError, RecursionError):
+            if raw.startswith(b"{") and not raw.endswith(b"}"):
+                continue
+            line = None
+        if not _is_right(line):
+            raise InvalidInput(f"line {number} of {str(path)!r} is no line of a comparison: delete it.")
+        found.append(line)
     return found
+
+
+def _is_right(line: Any) -> bool:
+    """True for an object that says its kind, and what is needed of an outcome and of costs."""
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+        return False
+    needed: dict[str, Any] = {}
+    if line["kind"] == "outcome" and "method" in line:
+        needed = {"data": str, "method": str, "rate": (int, float), "seed": int, "updates": int, "budgets": list}
+    if line["kind"] == "costs" and "data" in line:
+        needed = {"data": str, "costs": dict}
+    return all(isinstance(line.get(name), kind) for name, kind in needed.items())
 
 
 def append(path: Path, **line: Any) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from dcgan_core.config import InvalidInput
+from dcgan_core.runs.folder import PROVENANCE, read_provenance
 from dcgan_core.runtime import (
     NOT_MADE_FOR_IT,
     Device,
@@ -21,44 +22,46 @@ from dcgan_core.runtime import (
     native_precisions,
 )
 
+AsBefore = Literal["as-before"]
+
 
 def same_machine(
     out: str | Path,
     *,
-    device: Device | None = None,
-    precision: Precision | None = None,
-    compiled: bool | None = None,
-    capture: Switch | None = None,
+    device: Device | AsBefore = "as-before",
+    precision: Precision | AsBefore = "as-before",
+    compile: Literal["on", "off"] | AsBefore = "as-before",
+    capture: Switch | AsBefore = "as-before",
 ) -> Machine:
     """The machine for the run in the folder `out`: as its last session had it, but for what is asked for here.
 
     Kind of device, precision, compiler and recording are read from provenance.json. What this machine does not have
     becomes what a new run would get here: a warning says so, and `Machine.changed`. Without provenance.json, everything
-    is as for a new run. Raises `InvalidInput` if it is damaged.
+    is as for a new run, and if it is damaged, a warning says that, too.
     """
     last = _last_session(Path(out))
     changed = []
-    before = _kind(last)
-    if device is None and not is_here(before):
-        changed.append(f"the device, since torch can use no {before} here")
-        before = "auto"
-    kind = cast(Device, choose_machine(device or before, "float32").device.type)  # which one "auto" is
+    if device == "as-before":
+        device = _kind(last)
+        if not is_here(device):
+            changed.append(f"the device, since torch can use no {device} here")
+            device = "auto"
+    kind = cast(Device, choose_machine(device, "float32").device.type)  # which one "auto" is
 
     why = "as asked"
-    if precision is None:
-        precision, why = last.get("precision", "auto"), "as before"
+    if precision == "as-before":
+        precision, why = cast(Precision, last.get("precision", "auto")), "as before"
         insisted = NOT_MADE_FOR_IT in last.get("precision_because", "")
         if precision != "auto" and precision not in native_precisions(kind) and not insisted:
             changed.append(f"the precision, since {device_name(kind)} is not made for {precision}")
             precision = "auto"
-    if compiled is None:
-        compiled = last.get("compiled", False)
-    if capture is None:
+    if capture == "as-before":
         capture = _capture(last)
         if capture == "on" and (impossible := choose_machine(kind, "float32").no_graph):
             changed.append(f"the recording of iterations, since {impossible}")
             capture = "auto"
-    machine = choose_machine(kind, precision, compiled=compiled, capture=capture, why=why)
+    to_compile = last.get("compiled", False) if compile == "as-before" else compile == "on"
+    machine = choose_machine(kind, precision, compiled=to_compile, capture=capture, why=why)
     if not changed:
         return machine
     sentence = f"the run cannot go on as before. What changes is {', and '.join(changed)}"
@@ -68,20 +71,20 @@ def same_machine(
 
 
 def _last_session(out: Path) -> dict[str, Any]:
-    path = out / "provenance.json"
-    if not path.exists():
+    """The last entry of provenance.json; an empty one, with a warning, if that cannot be understood."""
+    if not (out / PROVENANCE).exists():
         return {}
-    damaged = InvalidInput(
-        f"{str(path)!r} is damaged: restore it, or delete it to go on with what this machine chooses."
-    )
-    try:
-        last = dict(json.loads(path.read_text())[-1])
-    except (OSError, ValueError, TypeError, LookupError) as error:
-        raise damaged from error
     known = {"device_kind": Device, "precision": Precision, "capture": Switch}
-    if any(last.get(name, "auto") not in get_args(choices) for name, choices in known.items()):
-        raise damaged
-    return last
+    with suppress(InvalidInput):
+        last = read_provenance(out)[-1]
+        if all(last.get(name, "auto") in get_args(choices) for name, choices in known.items()):
+            return last
+    warnings.warn(
+        f"{str(out / PROVENANCE)!r} is damaged, so that nobody knows what the run computed with: it goes on as a new "
+        "one would; to overrule that, pass its precision and device.",
+        stacklevel=3,
+    )
+    return {}
 
 
 def _kind(last: dict[str, Any]) -> Device:
