@@ -79,6 +79,7 @@ oldest: ## Test the package with the oldest versions that pyproject.toml allows 
 	$(OLDEST)/uv pip install --quiet --python $(OLDEST)/python pytest pytest-xdist nbmake hypothesis torchmetrics
 	OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest -n $(WORKERS) --dist loadfile -o filterwarnings=default \
 		--deselect "tests/test_capture.py::test_a_replayed_iteration_equals_an_eager_one[penalty" \
+		--deselect "tests/test_capture.py::test_a_replayed_iteration_in_low_precision_equals_an_eager_one[penalty" \
 		--deselect tests/test_data.py::test_images_of_any_size_and_mode_become_squares \
 		$(filter-out $(addprefix tests/test_,architecture.py book_% contributing.py),$(wildcard tests/test_*.py))
 	DCGAN_SMOKE=1 OMP_NUM_THREADS=1 $(OLDEST)/python -m pytest --nbmake -o filterwarnings=default \

@@ -23,7 +23,8 @@ from torchvision.utils import save_image
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from dcgan_core.benchmark import measure, pictures, table
-from dcgan_core.benchmark.ladder import LEARNING_RATE, LossesDiffer, Switch, ladder
+from dcgan_core.benchmark.ladder import LEARNING_RATE, LossesDiffer, ladder
+from dcgan_core.capture import settle
 from dcgan_core.config import RECIPES, Config, InvalidInput, Recipe
 from dcgan_core.data import unscale
 from dcgan_core.laboratory import compare as play_comparison
@@ -32,7 +33,9 @@ from dcgan_core.laboratory.protocol import DATA, METHODS
 from dcgan_core.metrics import judge_for
 from dcgan_core.parallel import NotJoined
 from dcgan_core.recorded import export as export_run
-from dcgan_core.runtime import Device, Machine, Precision, choose_machine, process, refuse_too_large
+from dcgan_core.runs import read_config
+from dcgan_core.runs.continuing import AsBefore, same_machine
+from dcgan_core.runtime import Device, Machine, Precision, Switch, choose_machine, process, refuse_too_large
 from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, Stopped, draw_latents, load_state
 from dcgan_core.train import resume as resume_run
 from dcgan_core.train import sample as sample_images
@@ -50,19 +53,38 @@ class Computing:
     """Where to compute; auto takes a GPU if there is one."""
 
     precision: Precision = "auto"
-    """Of the convolutions; auto takes bfloat16 where the chip computes in it, else float16 on a GPU."""
+    """Of the convolutions. On a GPU that has bfloat16, auto measures whether it is faster than float32 here; on a CPU,
+    auto takes it where the chip computes in it; older GPUs with tensor cores compute in float16."""
 
     compile: bool = False
     """Compile the networks with torch.compile first; it takes a minute."""
 
-    capture: bool = False
-    """Record the whole iteration as one CUDA graph and replay it; for one process on a GPU."""
+    capture: Switch = "auto"
+    """Record the whole iteration as one CUDA graph and replay it, which saves most of the waiting between operations.
+    auto does it for one process on a GPU, and trains without where it fails; on fails instead."""
 
     tensorboard: bool = False
     """Write curves and samples for TensorBoard, too."""
 
-    def machine(self) -> Machine:
-        return _announce(choose_machine(self.device, self.precision, compiled=self.compile, captured=self.capture))
+
+@dataclass(frozen=True, kw_only=True)
+class Continuing:
+    """What a run that goes on computes with; by default, with what its last session did."""
+
+    device: Device | AsBefore = "as-before"
+    """Where to compute."""
+
+    precision: Precision | AsBefore = "as-before"
+    """Of the convolutions."""
+
+    compile: Literal["on", "off"] | AsBefore = "as-before"
+    """Compile the networks with torch.compile first; it takes a minute."""
+
+    capture: Switch | AsBefore = "as-before"
+    """Record the whole iteration as one CUDA graph and replay it."""
+
+    tensorboard: bool = False
+    """Write curves and samples for TensorBoard, too."""
 
 
 def train(
@@ -82,20 +104,26 @@ def train(
         out: New folder for the run: config, metrics, sample grids, checkpoints.
         recipe: Where the settings start from; each flag overrides it. The paper's is for photographs and long runs.
     """
-    machine = computing.machine()
+    machine = choose_machine(
+        computing.device, computing.precision, compiled=computing.compile, capture=computing.capture
+    )
+    machine = _announce(settle(config, machine))
     train_run(config, out, machine=machine, tensorboard=computing.tensorboard)
     _say_done(out, machine)
 
 
-def resume(run: Positional[Run], computing: OmitArgPrefixes[Computing], total_images: int | None = None) -> None:
+def resume(run: Positional[Run], computing: OmitArgPrefixes[Continuing], total_images: int | None = None) -> None:
     """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
+
+    It computes as its last session did, unless a flag says otherwise or this machine cannot, which it says.
 
     Example: python -m dcgan_core resume runs/first --total-images 400000
 
     Args:
         total_images: New length of the whole run in images; by default the length it was started with.
     """
-    machine = computing.machine()
+    asked = {name: value for name, value in vars(computing).items() if name != "tensorboard"}
+    machine = _announce(settle(read_config(run), same_machine(run, **asked)))
     resume_run(run, total_images=total_images, machine=machine, tensorboard=computing.tensorboard)
     _say_done(run, machine)
 
@@ -270,6 +298,7 @@ def compare(
     num_updates: int | None = None,
     data_root: str = "data",
     device: Device = "cpu",
+    capture: Switch = "auto",
 ) -> None:
     """Compare seven methods against mode collapse on data sets with known modes, and print a table.
 
@@ -287,6 +316,8 @@ def compare(
         num_updates: Generator updates; by default 500 on letters and 2,000 on all other data.
         data_root: Folder that downloaded data sets are kept in.
         device: Where to train the networks of images.
+        capture: Whether to record their iterations as CUDA graphs; auto does on a GPU. For a fair comparison, it is
+            done for all methods or for none, so that it is an error where it fails.
     """
     for name, value in (("num_seeds", num_seeds), ("num_updates", num_updates)):
         if value is not None and value < 1:
@@ -300,7 +331,7 @@ def compare(
         num_seeds=num_seeds,
         num_updates=num_updates,
         root=data_root,
-        machine=choose_machine(device, "float32"),
+        machine=choose_machine(device, "float32", capture=capture),
     )
     print(outcomes.table(outcomes.read(out)))
 

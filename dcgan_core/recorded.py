@@ -51,7 +51,7 @@ class Recorded:
         seen, seconds = self.metrics[-1]["images"], self.metrics[-1]["seconds"]
         return (
             f"Recorded run “{self.name}”: {seen:,} images in {seconds / 60:.0f} minutes on {last['device']}, "
-            f"{last['precision']}, torch {last['torch']}, seed {self.config.seed}, {last['started'][:10]}."
+            f"{_means(self.provenance)}, torch {last['torch']}, seed {self.config.seed}, {last['started'][:10]}."
         )
 
 
@@ -133,7 +133,7 @@ def model_card(name: str, config: Config, record: dict[str, Any]) -> str:
         "",
         f"- **Data**: {config.data}; labels were not used in training.",
         f"- **Training**: {record['metrics'][-1]['images']:,} real images, {record['metrics'][-1]['seconds'] / 60:.0f} "
-        f"minutes on {last['device']} ({last['precision']}), torch {last['torch']}, seed {config.seed}, "
+        f"minutes on {last['device']} ({_means(record['provenance'])}), torch {last['torch']}, seed {config.seed}, "
         f"{last['started'][:10]}.",
         f"- **Made by**: `{last['command']}`, then `python -m dcgan_core export`.",
         f"- **Measured** on {measured['num_samples']:,} samples against {measured['num_reference']:,} held-out images "
@@ -150,6 +150,18 @@ def model_card(name: str, config: Config, record: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _means(sessions: list[dict[str, Any]]) -> str:
+    """Precision, compiler and CUDA graph of a run: what happened, in each session that differs from the one before."""
+    found: list[str] = []
+    for session in sessions:
+        means = [session["precision"]]
+        means += ["compiled"] * bool(session.get("compiled"))
+        means += ["iterations as a CUDA graph"] * bool(session.get("captured"))
+        if found[-1:] != [", ".join(means)]:
+            found.append(", ".join(means))
+    return ", then ".join(found)
 
 
 def _half(tensor: Tensor) -> Tensor:

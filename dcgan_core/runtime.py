@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import warnings
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
@@ -17,20 +16,56 @@ from dcgan_core.config import InvalidInput
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Switch = Literal["auto", "on", "off"]
+NOT_MADE_FOR_IT = "though this chip is not made for it"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run computes, how precisely, by which means, and why."""
+    """Where a run computes, how precisely, by which means, and why: what it is asked to do.
+
+    Whether recording or compiling succeeds is known only once it is tried: `capture.ready` says what happened.
+    """
 
     device: torch.device
     precision: torch.dtype  # of the convolutions; weights, losses and statistics are float32 always
-    reason: str  # one sentence for the log
+    why: str  # this precision
     rank: int = 0  # number of this process among those that torchrun started
     local_rank: int = 0  # its number among those on the same computer
     num_processes: int = 1
     compiled: bool = False  # torch.compile for the networks
-    captured: bool = False  # the whole iteration as one CUDA graph
+    capture: Switch = "auto"  # the whole iteration as one CUDA graph; auto does it where it is possible
+    undecided: bool = False  # nobody asked for this precision: `capture.settle` may find float32 faster
+    failure: str | None = None  # why an earlier recording in this process failed
+    changed: str | None = None  # what could not stay as in the session before, and why
+
+    @property
+    def no_graph(self) -> str | None:
+        """Why the iteration is not recorded as a CUDA graph; None where it is."""
+        if self.capture == "off":
+            return "switched off"
+        if self.device.type != "cuda":
+            return "CUDA graphs need a CUDA device"
+        if self.num_processes > 1:
+            return "a CUDA graph holds the work of one process"
+        return self.failure
+
+    @property
+    def convolutions(self) -> str:
+        """How precisely the convolutions are computed, and why."""
+        return f"convolutions in {name_of(self.precision)} ({self.why})"
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the log."""
+        means = [device_name(self.device.type), self.convolutions]
+        if self.num_processes > 1:
+            shared = (
+                "the whole batch" if self.device.type == "cuda" else "each one's own rows, since only GPUs share them"
+            )
+            means.append(f"{self.num_processes} processes, batch statistics of {shared}")
+        means += ["compiled"] * self.compiled + ["iterations as a CUDA graph"] * (self.no_graph is None)
+        return ", ".join(means)
 
     def autocast(self) -> torch.autocast:
         """Inside, convolutions and matrix products run in `precision`."""
@@ -70,27 +105,34 @@ def _local_rank(rank: int) -> int:
 
 
 def choose_machine(
-    device: Device = "auto", precision: Precision = "auto", *, compiled: bool = False, captured: bool = False
+    device: Device = "auto",
+    precision: Precision = "auto",
+    *,
+    compiled: bool = False,
+    capture: Switch = "auto",
+    why: str = "as asked",
 ) -> Machine:
-    """The fastest device that is here, and bfloat16 only where the chip computes in it.
+    """The fastest device that is here, and bfloat16 only where the chip computes in it; `why` explains a `precision`.
 
     `torch.cuda.is_bf16_supported()` also says yes to emulation, so the compute capability decides (8.0 or higher).
-    Cards from 7.0 on have tensor cores for float16. On a CPU it is the AVX512-BF16 or AMX instructions. `captured` is
-    for one process on CUDA; elsewhere it is a warning. Raises `InvalidInput` if the device is not there.
+    Cards from 7.0 on have tensor cores for float16. On a CPU it is the AVX512-BF16 or AMX instructions. Raises
+    `InvalidInput` if the device is not there, or `capture` is "on" where no iteration can be recorded.
     """
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    elif not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[device]:
+        device = next(kind for kind in KINDS if is_here(kind))
+    elif not is_here(device):
         raise InvalidInput(f"device is {device!r}, but this machine has none that torch can use; try --device auto.")
 
-    native = _native_precisions(device)
+    rank, num_processes = process()
+    local_rank = _local_rank(rank)
+    native = native_precisions(device)
+    undecided = False
     if precision == "auto":
         precision = native[0]
         why = "the chip has it" if precision == "bfloat16" else "the chip has no native bfloat16"
-    else:
-        why = "as asked" if precision in native else "as asked, though this chip is not made for it"
-    rank, num_processes = process()
-    local_rank = _local_rank(rank)
+        undecided = device == "cuda" and precision == "bfloat16" and num_processes == 1 and not compiled
+    elif precision not in native:
+        why += f", {NOT_MADE_FOR_IT}"
     where = torch.device(device)
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
@@ -103,26 +145,33 @@ def choose_machine(
                 )
             where = torch.device(device, local_rank)
             torch.cuda.set_device(where)
-    can_capture = device == "cuda" and num_processes == 1
-    if captured and not can_capture:
-        warnings.warn("only one process on a CUDA device can capture the iteration: training without.", stacklevel=2)
-    reason = f"{device_name(device)}, convolutions in {precision} ({why})"
-    if num_processes > 1:
-        statistics = "of the whole batch" if device == "cuda" else "of each one's own rows, since only GPUs share them"
-        reason += f", {num_processes} processes, batch statistics {statistics}"
-    return Machine(
+    machine = Machine(
         where,
         getattr(torch, precision),
-        reason,
+        why,
         rank=rank,
         local_rank=local_rank,
         num_processes=num_processes,
         compiled=compiled,
-        captured=captured and can_capture,
+        capture=capture,
+        undecided=undecided,
     )
+    if capture == "on" and machine.no_graph:
+        raise InvalidInput(f"capture is 'on', but {machine.no_graph}: set it to auto or off.")
+    return machine
 
 
-def _native_precisions(device: str) -> list[Precision]:
+KINDS: tuple[Device, ...] = ("cuda", "mps", "cpu")  # the fastest first
+
+
+def is_here(device: Device) -> bool:
+    """Whether torch can use a device of this kind."""
+    if device == "cuda":
+        return torch.cuda.is_available()
+    return device != "mps" or torch.backends.mps.is_available()
+
+
+def native_precisions(device: Device) -> list[Precision]:
     """What the chip computes in at full speed, the best for training first."""
     if device == "cuda":
         capability = torch.cuda.get_device_capability()
@@ -132,6 +181,11 @@ def _native_precisions(device: str) -> list[Precision]:
     if device == "cpu" and _cpu_flags() & {"avx512_bf16", "amx_bf16"}:
         return ["bfloat16", "float32"]
     return ["float32"]
+
+
+def name_of(precision: torch.dtype) -> str:
+    """Of torch.float32, float32."""
+    return str(precision).removeprefix("torch.")
 
 
 @cache
@@ -172,7 +226,10 @@ def seed_everything(seed: int) -> None:
 
 
 def provenance(machine: Machine) -> dict[str, Any]:
-    """Who made this result: versions, device, command and time, for a file beside every result."""
+    """Who made this result: versions, device, command and time, for a file beside every result.
+
+    "capture" is what was asked for, "captured" what happened: None as long as nobody has tried.
+    """
     import matplotlib
     import numpy
     import PIL
@@ -180,7 +237,7 @@ def provenance(machine: Machine) -> dict[str, Any]:
 
     from dcgan_core import __version__
 
-    return {
+    facts = {
         "dcgan_core": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -191,10 +248,16 @@ def provenance(machine: Machine) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu_cores": os.cpu_count(),
         "device": device_name(machine.device.type),
-        "precision": str(machine.precision).removeprefix("torch."),
+        "device_kind": machine.device.type,
+        "precision": name_of(machine.precision),
+        "precision_because": machine.why,
         "num_processes": machine.num_processes,
         "compiled": machine.compiled,
-        "captured": machine.captured,
+        "capture": machine.capture,
+        "captured": False if machine.no_graph else None,
         "command": " ".join(["python -m dcgan_core", *sys.argv[1:]]) if sys.argv[0].endswith("__main__.py") else None,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+    if machine.no_graph and machine.device.type == "cuda" and machine.capture != "off":
+        facts["not_captured_because"] = machine.no_graph
+    return facts | ({"changed": machine.changed} if machine.changed else {})

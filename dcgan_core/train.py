@@ -17,12 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dcgan_core import parallel
-from dcgan_core.capture import capture
+from dcgan_core.capture import ready, settle
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Batches, Dataset, load
 from dcgan_core.iteration import advance, update_average
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
+from dcgan_core.runs.continuing import same_machine
 from dcgan_core.runs.folder import Diverged
 from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runs.lock import locked
@@ -76,6 +77,7 @@ def train(
     with parallel.joined(machine):
         parallel.check(config, machine)
         parallel.by_first(machine, folder.refuse_used, out, config)
+        machine = settle(config, machine)
         images = dataset or parallel.first_then_others(machine, _load_data, config)
         Batches(images.images, batch_size=config.images_per_step, seed=config.seed)  # too few? say so before writing
         if machine.rank == 0 and (idle := config.without_effect()):
@@ -103,14 +105,16 @@ def resume(
 ) -> State:
     """Continues the run in `out` from its last checkpoint, as if it had never stopped; optionally to more images.
 
-    A run that was stopped before its first checkpoint starts again. The number of processes may be another one.
+    A run that was stopped before its first checkpoint starts again. The number of processes may be another one; without
+    a `machine`, what decides the numbers (device, precision, means) is as it was, see `runs.continuing`.
     """
     out = Path(out)
-    machine = machine or choose_machine()
+    machine = machine or same_machine(out)
     with parallel.joined(machine):
         config = parallel.by_all(machine, read_config, out)
         parallel.check(config, machine)
         with _alone_in(out, machine):
+            machine = settle(config, machine)
             if (out / CHECKPOINT).exists():
                 state, facts = parallel.by_all(machine, folder.load, out, machine, CHECKPOINT)
             else:
@@ -179,7 +183,8 @@ class _Session:
         with closing(self.journal), stopping(machine) as self.asked_to_stop:
             if state.step == 0:
                 self.show()
-            step = capture(state, machine) if machine.captured else advance
+            step, facts = ready(state, machine)
+            parallel.by_first(machine, folder.note, self.out, facts)
             with self.clock_and_bar():
                 self.finish_line()
                 while state.step < self.config.total_steps:

@@ -36,6 +36,26 @@ def cpu() -> Machine:
     return choose_machine("cpu", "float32")
 
 
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes this machine look as if it had a CUDA card of some compute capability; or, without one, no card."""
+
+    def install(*capability: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(capability))
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: f"a card {capability}")
+        monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)  # by emulation: must not count
+
+    switches = [(torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "allow_tf32")]
+    switches.append((torch.backends.cuda.matmul, "allow_tf32"))
+    before = [getattr(*switch) for switch in switches]
+    yield install
+    for (module, name), value in zip(switches, before, strict=True):
+        setattr(module, name, value)
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """While a module's tests run, torch computes with one thread, as the margins of claims were measured."""

@@ -34,7 +34,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "state": (),
     "iteration": (),
     "capture": (),
-    "runs": ("files", "lock", "stopping", "checkpoint", "restoring", "journal", "folder"),
+    "runs": ("files", "lock", "stopping", "checkpoint", "restoring", "journal", "folder", "continuing"),
     "metrics": ("distances", "neighbours", "classifiers", "features", "evaluation", "make_weights"),
     "train": (),
     "recorded": (),

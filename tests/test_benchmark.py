@@ -9,17 +9,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dcgan_core import iteration
+from dcgan_core import capture, iteration
 from dcgan_core.benchmark import ladder, timing
-from dcgan_core.benchmark.ladder import LEARNING_RATE, Impossible, LossesDiffer, Row, core_loop, prepare, tutorial_loop
+from dcgan_core.benchmark.ladder import LEARNING_RATE, LossesDiffer, Row, core_loop, prepare, tutorial_loop
+from dcgan_core.capture import Unavailable
 from dcgan_core.config import Config
-from dcgan_core.runtime import choose_machine
+from dcgan_core.runtime import Machine, choose_machine
 
 RATES = {"generator_learning_rate": LEARNING_RATE, "discriminator_learning_rate": LEARNING_RATE}
 SMALL = Config(image_size=16, latent_size=8, generator_width=8, discriminator_width=8, batch_size=8, **RATES)
 ON_A_CPU = [
     *("tutorial loop", "data on the device", "no waits", "fused Adam", "frozen discriminator", "channels-last"),
-    "moving average: as train",
+    "moving average",
 ]
 
 
@@ -92,7 +93,7 @@ def with_another_learning_rate(monkeypatch):
 
 
 def with_losses_that_are_no_numbers(monkeypatch):
-    monkeypatch.setattr(ladder, "advance", lambda *_: (torch.tensor(float("nan")), torch.tensor(0.7)))
+    monkeypatch.setattr(ladder, "ready", lambda *_: (lambda *_: (torch.tensor(float("nan")), torch.tensor(0.7)), {}))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,8 @@ def test_low_precision_is_no_excuse_for_a_missing_update(rows, images, monkeypat
 
 def test_the_rows_below_the_tutorials_are_the_training_loop_itself(rows, images, monkeypatch):
     calls = []
-    monkeypatch.setattr(ladder, "advance", lambda *given: calls.append(given) or iteration.advance(*given))
-    prepare([row(rows, "moving average: as train")], SMALL, images)
+    monkeypatch.setattr(capture, "advance", lambda *given: calls.append(given) or iteration.advance(*given))
+    prepare([row(rows, "moving average")], SMALL, images)
     assert len(calls) == ladder.NUM_COMPARED
 
 
@@ -152,7 +153,7 @@ def flop_by_hand(config: Config) -> int:
 def test_the_operations_are_those_counted_by_hand(rows, cpu):
     full = Config(image_size=64, channels=3, generator_width=64, discriminator_width=64, batch_size=2)
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    flop, _ = timing.work(row(rows, "moving average: as train"), full, images)
+    flop, _ = timing.work(row(rows, "moving average"), full, images)
     assert flop == flop_by_hand(full)
     assert round(flop / 1e9, 4) == 2.2746
     not_frozen, _ = timing.work(row(rows, "no waits"), full, images)
@@ -171,6 +172,7 @@ def test_a_row_that_cannot_run_says_why(rows, images, monkeypatch, cpu):
         "low precision": "convolutions in float32 (as asked)",
         "compiled": "switched off",
         "captured": "CUDA graphs need a CUDA device",
+        "captured, low precision": "CUDA graphs need a CUDA device",
         "compiled and captured": "CUDA graphs need a CUDA device",
     }
     monkeypatch.setattr(ladder.shutil, "which", lambda name: None)
@@ -178,17 +180,36 @@ def test_a_row_that_cannot_run_says_why(rows, images, monkeypatch, cpu):
     assert row(ladder.ladder(SMALL, cpu, compile="on"), "compiled").skipped is None
 
     def uncompilable(*given):
-        raise RuntimeError("no backend\nlong story")
-
-    def uncapturable(*given):
-        raise Impossible("the iteration could not be captured")
+        raise Unavailable("one long sentence", "no backend")
 
     compiled = Row("compiled", uncompilable, replace(cpu, compiled=True))
-    captured = Row("captured", uncapturable, replace(cpu, captured=True))
-    assert [row.change for row, _ in prepare([rows[0], compiled, captured], SMALL, images)] == ["tutorial loop"]
-    assert (compiled.skipped, captured.skipped) == ("no backend", "the iteration could not be captured")
-    with pytest.raises(RuntimeError, match="no backend"):
-        prepare([Row("a mistake of ours", uncompilable, cpu)], SMALL, images)
+    assert [row.change for row, _ in prepare([rows[0], compiled], SMALL, images)] == ["tutorial loop"]
+    assert compiled.skipped == "no backend"
+
+    def mistaken(*given):
+        raise RuntimeError("a mistake of ours")
+
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        prepare([Row("a mistake of ours", mistaken, replace(cpu, compiled=True))], SMALL, images)
+
+
+def test_after_a_recording_that_failed_no_other_row_tries(rows, images, monkeypatch, cpu):
+    monkeypatch.setattr(Machine, "no_graph", property(lambda machine: None if machine.capture == "on" else "off"))
+    tried = []
+
+    def break_off(state, machine):
+        tried.append(machine)
+        raise Unavailable("one long sentence", "the first cause")
+
+    monkeypatch.setattr(ladder, "ready", break_off)
+    on = replace(cpu, capture="on")
+    captured = [Row("captured", core_loop, on), Row("the same again", core_loop, on)]
+    others = [Row("compiled", core_loop, replace(cpu, compiled=True)), rows[1]]
+    assert [row.change for row, _ in prepare([rows[0], *captured, *others], SMALL, images)] == [
+        "tutorial loop",
+        "data on the device",
+    ]
+    assert [row.skipped for row in captured] == ["the first cause"] * 2 and len(tried) == 2
 
 
 def test_the_result_holds_what_was_measured_and_on_what(rows, images, cpu, monkeypatch):
@@ -212,6 +233,7 @@ def test_the_result_holds_what_was_measured_and_on_what(rows, images, cpu, monke
             median, lowest, highest = line[name]
             assert 0 < lowest <= median <= highest
         assert line["largest_deviation"] <= line["tolerance"]
+        assert (line["precision"], line["compiled"], line["captured"]) == ("float32", False, False)
         speed = line["images_per_second"][0]
         assert line["share_of_matrix_speed"] == pytest.approx(speed * line["flop_per_image"] / 3e9)
         assert line["share_of_copy_speed"] == pytest.approx(speed * line["bytes_per_image"] / 2e9)
@@ -251,7 +273,7 @@ def test_the_command_prints_a_table_and_writes_json(run, tmp_path):
     code, output, errors = run(*QUICK, "--out", tmp_path / "speed.json")
     assert code == 0, errors
     assert "tutorial loop" in output
-    assert len(json.loads((tmp_path / "speed.json").read_text())["rows"]) == 11
+    assert len(json.loads((tmp_path / "speed.json").read_text())["rows"]) == 12
 
 
 def test_the_command_fails_loudly_when_losses_differ(run, monkeypatch, tmp_path):
@@ -283,4 +305,4 @@ def test_on_a_gpu_every_row_has_the_losses_of_the_first(images):
     machine = choose_machine("cuda")
     rows = ladder.ladder(SMALL, machine, num_workers=0)
     running = assert_same_training(rows, SMALL, images)
-    assert "captured" in {row.change for row, _ in running}
+    assert {"captured", "captured, low precision"} <= {row.change for row, _ in running}

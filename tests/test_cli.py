@@ -14,6 +14,7 @@ import pytest
 import torchvision
 from PIL import Image
 
+from dcgan_core import runtime
 from dcgan_core.cli import main
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import NAMES
@@ -220,10 +221,24 @@ def test_sample_and_evaluate_take_the_best_checkpoint_where_there_is_one_and_say
     assert_one_sentence(run("sample", out, "--checkpoint", "best", "--out", tmp_path / "x.png"), "no checkpoint", BEST)
 
 
-@pytest.mark.filterwarnings("always")  # as outside of the tests
-def test_capturing_that_is_impossible_is_one_warning(run, tiny_folder, tmp_path):
-    code, _, errors = run("train", "--data", tiny_folder, "--out", tmp_path / "run", *QUICK, "--capture")
-    assert code == 0
-    assert [line for line in errors.splitlines() if line.startswith("warning: ")] == [
-        "warning: only one process on a CUDA device can capture the iteration: training without."
-    ]
+def test_insisting_on_a_cuda_graph_without_a_gpu_is_one_sentence_before_anything_is_written(run, trained, tmp_path):
+    answer = run("train", "--out", tmp_path / "new", *QUICK, "--capture", "on")
+    assert_one_sentence(answer, "capture is 'on'", "CUDA device", "auto or off")
+    assert not (tmp_path / "new").exists()
+    assert_one_sentence(run("resume", trained, "--capture", "on"), "capture is 'on'")
+    assert_one_sentence(run("compare", "--out", tmp_path / "x.jsonl", "--capture", "on"), "capture is 'on'")
+
+
+def test_resume_computes_as_before_unless_a_flag_says_otherwise(run, tiny_folder, tmp_path, monkeypatch):
+    """On a machine whose chip computes in bfloat16."""
+    monkeypatch.setattr(runtime, "_cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    out = tmp_path / "run"
+    _, output, _ = run("train", "--data", tiny_folder, "--out", out, *QUICK, "--precision", "float32")
+    assert "float32 (as asked)" in output
+    _, output, _ = run("resume", out, "--total-images", 80)
+    assert "float32 (as before)" in output
+    _, output, _ = run("resume", out, "--total-images", 96, "--precision", "auto", "--capture", "off")
+    assert "bfloat16 (the chip has it)" in output
+    found = json.loads((out / "provenance.json").read_text())
+    assert [session["precision"] for session in found] == ["float32", "float32", "bfloat16"]
+    assert [session["capture"] for session in found] == ["auto", "auto", "off"]

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dcgan_core.capture import Way
 from dcgan_core.config import InvalidInput
 from dcgan_core.laboratory import comparison, mode_statistics, protocol, ring
 from dcgan_core.laboratory.comparison import Game, compare, play
@@ -25,6 +26,8 @@ from dcgan_core.laboratory.protocol import (
     marks,
     point_config,
 )
+from dcgan_core.runtime import Machine
+from dcgan_core.state import advance
 
 COSTS = dict.fromkeys(METHODS, 1.0) | {COSTLY: 5.0, "unrolled": 4.0}
 
@@ -150,6 +153,24 @@ def test_images_are_played_at_the_rate_that_the_pilots_chose(tmp_path):
         assert pilots[rate] == min(pilots.values())
     stacked = [one for one in found if one["data"] == "stacked digits"]
     assert stacked and all(one["num_modes"] == 1000 and chosen[one["method"]] == one["rate"] for one in stacked)
+
+
+def test_where_iterations_can_be_recorded_no_method_may_do_without(monkeypatch, cpu):
+    """Or it would be slower for a reason that is not its own, and its time would count against it."""
+    asked = []
+
+    def ready(state, machine):
+        asked.append(machine.capture)
+        return Way(lambda *given: advance(*given), {"captured": machine.capture == "on"})
+
+    monkeypatch.setattr(comparison, "ready", ready)
+    played = []
+    for machine, no_graph in ((cpu, None), (cpu, "no card"), (replace(cpu, capture="off"), "switched off")):
+        monkeypatch.setattr(Machine, "no_graph", property(lambda _, why=no_graph: why))
+        played.append(comparison.image_game("letters", PLAIN, 1e-3, 0, machine, "data"))
+        played[-1].update()
+    assert asked == ["on", "off", "off"]
+    assert [game.facts for game in played] == [{"captured": True}, {"captured": False}, {"captured": False}]
 
 
 def test_a_comparison_that_was_stopped_goes_on_and_plays_nothing_twice(tmp_path, monkeypatch):

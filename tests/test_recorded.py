@@ -49,6 +49,24 @@ def test_model_card_states_the_recorded_numbers(name):
     assert card == recorded.model_card(name, recorded.load(name).config, record)
 
 
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        ([{"captured": False}], "float32"),
+        ([{"captured": True}], "float32, iterations as a CUDA graph"),
+        ([{"captured": None}], "float32"),  # ended before anyone had tried
+        ([{"compiled": True, "captured": True}], "float32, compiled, iterations as a CUDA graph"),
+        ([{}, {}, {"precision": "bfloat16"}], "float32, then bfloat16"),
+    ],
+)
+def test_model_card_says_what_happened_in_each_session(sessions, said):
+    name = recorded.names()[0]
+    record = json.loads((recorded.FOLDER / name / "record.json").read_text())
+    last = record["provenance"][-1] | {"precision": "float32", "compiled": False, "captured": False}
+    record["provenance"] = [last | session for session in sessions]
+    assert f" ({said}), torch" in recorded.model_card(name, recorded.load(name).config, record)
+
+
 def test_an_unknown_name_is_one_sentence_that_lists_what_there_is():
     with pytest.raises(InvalidInput, match=recorded.names()[0]) as caught:
         recorded.load("nothing")

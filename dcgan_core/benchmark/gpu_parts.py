@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from dcgan_core.benchmark.kernels import profile
-from dcgan_core.benchmark.ladder import LEARNING_RATE, Impossible, Row, Step, Switch, core_loop, ladder
+from dcgan_core.benchmark.ladder import LEARNING_RATE, Row, Step, core_loop, ladder
 from dcgan_core.benchmark.timing import measure, pictures
+from dcgan_core.capture import Unavailable, settle
 from dcgan_core.config import Config
-from dcgan_core.runtime import Machine, Precision, choose_machine, provenance
+from dcgan_core.runtime import Machine, Switch, choose_machine, provenance
 
 TRAINING_SHARE = 0.6  # of a recording's time, with loading before it; the rest is for measuring what was trained
 
@@ -94,7 +95,7 @@ def steps(size: str, asked: Asked, *, compile: Switch) -> dict[str, Any]:
 def precisions(size: str, asked: Asked) -> dict[str, Any]:
     """The iteration as `train` computes it, in float32 and in the lower precision of the chip, in turns."""
     config, images = _timed(size, asked)
-    full, low = training_machine("float32"), training_machine("bfloat16")
+    full, low = choose_machine(precision="float32"), choose_machine(precision="bfloat16")
     rows = [Row("float32", core_loop, full), Row("bfloat16", core_loop, low)]
     num_steps, num_repeats = (1, 1) if asked.small else (100, 5)
     return measure(rows, config, images, low, num_steps=num_steps, num_repeats=num_repeats)
@@ -117,7 +118,7 @@ def training(size: str, asked: Asked) -> dict[str, Any]:
     min_seconds, num_steps = (0, 2) if asked.small else (8, 100)
     with tempfile.TemporaryDirectory() as scratch:
         found = whole(config, images, machine, step, Path(scratch, "run"), min_seconds=min_seconds, num_steps=num_steps)
-    return found | {"machine": provenance(machine), "not_captured_because": why_not}
+    return found | _what_happened(machine, why_not)
 
 
 def kernels(size: str, asked: Asked) -> dict[str, Any]:
@@ -126,9 +127,9 @@ def kernels(size: str, asked: Asked) -> dict[str, Any]:
     step, machine, why_not = as_trained(config, images)
     found = {"as_trained": profile(step, machine.device)}
     del step
-    eager = replace(machine, captured=False)
+    eager = replace(machine, capture="off")
     found["eager"] = profile(core_loop(config, images, eager), machine.device)
-    return found | {"machine": provenance(machine), "not_captured_because": why_not}
+    return found | _what_happened(machine, why_not)
 
 
 def recording(name: str, asked: Asked) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def recording(name: str, asked: Asked) -> dict[str, Any]:
         alarm.daemon = True
         alarm.start()
         with suppress(KeyboardInterrupt):  # it has saved
-            train(config, run, machine=training_machine())
+            train(config, run, machine=training_machine(config))
         alarm.cancel()
         _set_command(run, f"python -m dcgan_core.benchmark.gpu_parts record-{name}")
         export(run, asked.folder / name)
@@ -160,19 +161,27 @@ def recording(name: str, asked: Asked) -> dict[str, Any]:
     }
 
 
-def training_machine(precision: Precision = "auto") -> Machine:
-    """As `train` is used: with the iteration recorded as a graph, where there is a card for it."""
-    return choose_machine(precision=precision, captured=torch.cuda.is_available())
+def training_machine(config: Config) -> Machine:
+    """As `train` is used: with the iteration recorded as a graph where there is a card, in what is faster."""
+    return settle(config, choose_machine())
 
 
 def as_trained(config: Config, images: Tensor) -> tuple[Step, Machine, str | None]:
     """The iteration as `train` computes it, on which machine, and why it was not recorded if that failed."""
-    machine = training_machine()
+    machine = training_machine(config)
+    if machine.no_graph:
+        return core_loop(config, images, machine), machine, machine.failure
     try:
-        return core_loop(config, images, machine), machine, None
-    except Impossible as error:
-        machine = replace(machine, captured=False)
-        return core_loop(config, images, machine), machine, str(error)
+        return core_loop(config, images, replace(machine, capture="on")), replace(machine, capture="on"), None
+    except Unavailable as error:
+        machine = replace(machine, capture="off")
+        return core_loop(config, images, machine), machine, error.cause
+
+
+def _what_happened(machine: Machine, why_not: str | None) -> dict[str, Any]:
+    """The machine's provenance, with whether the iteration was recorded."""
+    happened = provenance(machine) | {"captured": machine.no_graph is None}
+    return {"machine": happened, "not_captured_because": why_not}
 
 
 def _timed(size: str, asked: Asked) -> tuple[Config, Tensor]:

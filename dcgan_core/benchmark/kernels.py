@@ -8,7 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from dcgan_core.benchmark.ladder import Step
-from dcgan_core.benchmark.timing import seconds
+from dcgan_core.capture import seconds
 
 NUM_WARMUPS = 3
 LAUNCHES = ("LaunchKernel", "GraphLaunch", "MemcpyAsync", "MemsetAsync")  # in the names of calls to the CUDA libraries

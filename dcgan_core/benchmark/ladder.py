@@ -11,19 +11,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dcgan_core import models
-from dcgan_core.capture import capture
+from dcgan_core.capture import Unavailable, ready
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, scale
 from dcgan_core.data.latents import draw_rows
-from dcgan_core.iteration import advance
-from dcgan_core.runtime import Machine, seed_everything
+from dcgan_core.runtime import Machine, Switch, seed_everything
 from dcgan_core.state import start
 from dcgan_core.steps import frozen
 
@@ -31,16 +30,11 @@ NUM_COMPARED = 5  # iterations; many more, and rounding has grown so much that a
 LEARNING_RATE = 5e-5  # a quarter of the paper's, at which rounding grows to 0.1 in wide networks within six iterations
 TOLERANCE = {torch.float32: 0.01, torch.bfloat16: 0.02, torch.float16: 0.02}  # of a loss
 SETTLED_SCALE = 1024.0  # of float16 losses; from the usual 65536, the first steps would overflow and be left out
-Switch = Literal["auto", "on", "off"]
 Step = Callable[[], Tensor]  # one iteration; returns the two losses (2,)
 
 
 class LossesDiffer(RuntimeError):
     """A row does not train as the first one does, so that its speed means nothing."""
-
-
-class Impossible(RuntimeError):
-    """This machine cannot run the row; the message says why."""
 
 
 @dataclass
@@ -125,16 +119,18 @@ def core_loop(config: Config, images: Tensor, machine: Machine) -> Step:
     if state.scaler:
         state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": SETTLED_SCALE})
     batches = Batches(images.to(machine.device), batch_size=config.images_per_step, seed=config.seed)
-    step = capture(state, machine) if machine.captured else advance
-    if machine.captured and step is advance:
-        raise Impossible("the iteration could not be captured")
+    step, _ = ready(state, machine)
     return lambda: torch.stack(step(state, batches(state.step), machine))
 
 
 def ladder(config: Config, machine: Machine, *, compile: Switch = "auto", num_workers: int = 2) -> list[Row]:
-    """The rows, each with one change more than the row above; `machine` says what is fastest here."""
-    plain = replace(machine, precision=torch.float32, compiled=False, captured=False)
+    """The rows, each with one change more than the row above; `machine` says what is fastest here.
+
+    On a GPU, `train` computes as one of the rows "captured" and "captured, low precision" do, whichever is faster.
+    """
+    plain = replace(machine, precision=torch.float32, compiled=False, capture="off")
     low = replace(plain, precision=machine.precision)
+    recorded, recorded_low = replace(plain, capture="on"), replace(low, capture="on")
 
     def tutorial(**habits: bool) -> Callable[[Config, Tensor, Machine], Step]:
         return lambda config, images, machine: tutorial_loop(config, images, machine, num_workers=num_workers, **habits)
@@ -142,8 +138,8 @@ def ladder(config: Config, machine: Machine, *, compile: Switch = "auto", num_wo
     def without_average(config: Config, images: Tensor, machine: Machine) -> Step:
         return core_loop(replace(config, ema_halflife_images=0), images, machine)
 
-    not_low = None if low != plain else machine.reason.partition(", ")[2]
-    no_graph = None if machine.device.type == "cuda" else "CUDA graphs need a CUDA device"
+    not_low = None if low != plain else machine.convolutions
+    no_graph = recorded.no_graph
     no_compiler = "switched off" if compile == "off" else None
     if compile == "auto" and machine.device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         no_compiler = "no C++ compiler was found"
@@ -154,32 +150,36 @@ def ladder(config: Config, machine: Machine, *, compile: Switch = "auto", num_wo
         Row("fused Adam", tutorial(on_device=True, waits=False, fused=True), plain),
         Row("frozen discriminator", tutorial(on_device=True, waits=False, fused=True, freeze=True), plain),
         Row("channels-last", without_average, plain),
-        Row("moving average: as train", core_loop, plain),
+        Row("moving average", core_loop, plain),
         Row("low precision", core_loop, low, not_low),
         Row("compiled", core_loop, replace(low, compiled=True), no_compiler),
-        Row("captured", core_loop, replace(low, captured=True), no_graph),
-        Row("compiled and captured", core_loop, replace(low, compiled=True, captured=True), no_graph or no_compiler),
+        Row("captured", core_loop, recorded, no_graph),
+        Row("captured, low precision", core_loop, recorded_low, no_graph or not_low),
+        Row("compiled and captured", core_loop, replace(recorded_low, compiled=True), no_graph or no_compiler),
     ]
 
 
 def prepare(rows: list[Row], config: Config, images: Tensor) -> list[tuple[Row, Step]]:
     """The rows that can run, warmed up by the iterations whose losses are compared with those of the first row.
 
-    Raises `LossesDiffer` if a row is further away than its tolerance, or at a loss that is not a number.
+    After a recording that failed, PyTorch begins no other one in the same process: the rows below need not try. Raises
+    `LossesDiffer` if a row is further away than its tolerance, or at a loss that is not a number.
     """
     running: list[tuple[Row, Step]] = []
-    first = None
+    first = failure = None
     for row in rows:
+        if row.machine.no_graph is None:
+            row.skipped = row.skipped or failure
         if row.skipped:
             continue
         try:
             step = row.build(config, images, row.machine)
-            losses = torch.stack([step() for _ in range(NUM_COMPARED)]).cpu()  # (NUM_COMPARED, 2)
-        except RuntimeError as error:
-            if not (row.machine.compiled or isinstance(error, Impossible)):  # compilers fail in many ways
-                raise
-            row.skipped = str(error).strip().splitlines()[0]
+        except Unavailable as error:
+            row.skipped = error.cause
+            if row.machine.no_graph is None:
+                failure = error.cause
             continue
+        losses = torch.stack([step() for _ in range(NUM_COMPARED)]).cpu()  # (NUM_COMPARED, 2)
         first = losses if first is None else first
         row.largest_deviation = float((losses - first).abs().max())
         if not row.largest_deviation <= row.tolerance:  # so that not-a-number fails, too

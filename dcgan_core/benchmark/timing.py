@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,10 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcgan_core.benchmark.ladder import NUM_COMPARED, Row, Step, prepare
+from dcgan_core.benchmark.ladder import NUM_COMPARED, Row, prepare
+from dcgan_core.capture import seconds
 from dcgan_core.config import Config
 from dcgan_core.data import glyphs
-from dcgan_core.runtime import Machine, provenance
+from dcgan_core.runtime import Machine, name_of, provenance
 
 
 def pictures(config: Config, num_different: int = 2_000, num_copies: int = 10) -> Tensor:
@@ -43,27 +43,11 @@ class _Traffic(TorchDispatchMode):
 
 def work(row: Row, config: Config, images: Tensor) -> tuple[float, float]:
     """FLOP (of convolutions and matrix products, 2 per multiply-add) and bytes of an iteration, per real image."""
-    step = row.build(config, images, replace(row.machine, compiled=False, captured=False))
+    step = row.build(config, images, replace(row.machine, compiled=False, capture="off"))
     step()  # Adam's moments are made
     with FlopCounterMode(display=False) as flop, _Traffic() as traffic:
         step()
     return flop.get_total_flops() / config.batch_size, traffic.num_bytes / config.batch_size
-
-
-def seconds(step: Step, num_steps: int, device: torch.device) -> float:
-    """Time that the device takes for `num_steps` calls."""
-    if device.type == "cuda":
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-    started = time.perf_counter()
-    for _ in range(num_steps):
-        last = step()
-    if device.type == "cuda":
-        end.record()
-        end.synchronize()
-        return begin.elapsed_time(end) / 1000
-    last.flatten()[0].item()  # waits, where the device works behind Python's back
-    return time.perf_counter() - started
 
 
 def matrix_speed(precision: torch.dtype, device: torch.device, num_calls: int = 5) -> float:
@@ -109,6 +93,9 @@ def measure(
         return {
             "change": row.change,
             "skipped": None,
+            "precision": name_of(row.machine.precision),
+            "compiled": row.machine.compiled,
+            "captured": row.machine.no_graph is None,
             "images_per_second": speed,
             "ratio": _spread(ratios),
             "largest_deviation": row.largest_deviation,
@@ -123,14 +110,10 @@ def measure(
         "config": config.to_dict(),
         "machine": provenance(machine) | {"threads": torch.get_num_threads()},
         "counts": {"steps": num_steps, "repeats": num_repeats, "compared_steps": NUM_COMPARED},
-        "matrix_flop_per_second": {_name(precision): _spread(found) for precision, found in matrix.items()},
+        "matrix_flop_per_second": {name_of(precision): _spread(found) for precision, found in matrix.items()},
         "copy_bytes_per_second": _spread(copies),
         "rows": [describe(row) for row in rows],
     }
-
-
-def _name(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")
 
 
 def _spread(values: list[float]) -> list[float]:

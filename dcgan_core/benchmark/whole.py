@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from dcgan_core.benchmark.ladder import Step
-from dcgan_core.benchmark.timing import seconds
+from dcgan_core.capture import seconds
 from dcgan_core.config import Config
 from dcgan_core.data import Dataset, scale
 from dcgan_core.metrics import Judge, letter_classifier, moments

@@ -5,10 +5,11 @@ Outcomes are written line by line, so a comparison that was stopped goes on wher
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dcgan_core.capture import ready
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Batches, load, scale
-from dcgan_core.iteration import advance
 from dcgan_core.laboratory import ensemble
 from dcgan_core.laboratory.outcomes import append, best_rate, describe_images, describe_points, outcomes, read
 from dcgan_core.laboratory.protocol import (
@@ -52,6 +53,7 @@ class Game:
 
     update: Callable[[], object]
     look: Callable[[], list[dict[str, Any]]]
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # that the iterations are recorded, say
 
 
 def point_game(data: str, method: str, rate: float, seeds: Sequence[int]) -> Game:
@@ -66,17 +68,22 @@ def point_game(data: str, method: str, rate: float, seeds: Sequence[int]) -> Gam
 
 
 def image_game(data: str, method: str, rate: float, seed: int, machine: Machine, root: str) -> Game:
-    """A pair of image networks; its data and its judge are made at the first use."""
+    """A pair of image networks; its data and its judge are made at the first use.
+
+    Where iterations can be recorded they must be, or some methods would be faster for a reason of their own.
+    """
     config = image_config(data, method, rate, seed, root)
+    machine = replace(machine, capture="off" if machine.no_graph else "on")
     images = _images(data, root).to(machine.device)
     batches = Batches(images, batch_size=config.images_per_step, seed=seed)
     state: State = start(config, machine)
+    step, made = ready(state, machine)
     latents = draw_latents(NUM_SAMPLES.get(data, NUM_STACKED_SAMPLES), config.latent_size, seed=seed + 1_000_000)
 
     def look() -> list[dict[str, Any]]:
         return [describe_images(_judge(data, root), sample(state.sampler, latents))]
 
-    return Game(lambda: advance(state, batches(state.step), machine), look)
+    return Game(lambda: step(state, batches(state.step), machine), look, made)
 
 
 @cache  # takes seconds, and is the same for every seed and method
@@ -190,10 +197,12 @@ def compare(
             done = {line["seed"]: line["updates"] for line in outcomes(lines) if facts.items() <= line.items()}
             if all(done.get(seed) == max(at.values()) for seed in seeds):
                 continue
-            for mark, seconds, seen in play(_game(name, method, rate, seeds, machine, root), at.values()):
+            game = _game(name, method, rate, seeds, machine, root)
+            for mark, seconds, seen in play(game, at.values()):
                 budgets = [budget for budget, where in at.items() if where == mark]
                 for seed, found in zip(seeds, seen, strict=True):
-                    note(kind="outcome", **facts, seed=seed, budgets=budgets, updates=mark, seconds=seconds, **found)
+                    line = {"seed": seed, "budgets": budgets, "updates": mark, "seconds": seconds}
+                    note(kind="outcome", **facts, **line, **found, **game.facts)
     return outcomes(lines)
 
 

@@ -204,6 +204,17 @@ def _history(out: Path) -> list[dict[str, Any]]:
         return []
 
 
+def note(out: Path, facts: dict[str, Any]) -> None:
+    """Adds to the session that goes on what only trying could tell: whether its iterations are recorded, say."""
+    if not facts:
+        return
+    *before, last = read_provenance(out)
+    try:
+        write_json(out / PROVENANCE, [*before, last | facts])
+    except OSError as error:
+        raise InvalidInput(f"cannot write into {str(out)!r} ({error.strerror}): make room or copy the run.") from error
+
+
 def save(state: State, out: Path, machine: Machine, best: dict[str, Any], line: dict[str, Any] | None = None) -> None:
     """Writes the last checkpoint and, if it is the best so far, a copy of it as the best one.
 
