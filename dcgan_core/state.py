@@ -92,14 +92,16 @@ def start(config: Config, machine: Machine) -> State:
         parallel.share_statistics(network, machine)
 
     def adam(network: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-        changing = config.rate_schedule != "constant"  # then it is a tensor, which a captured iteration can read
-        return torch.optim.Adam(
+        optimizer = torch.optim.Adam(
             network.parameters(),
-            lr=torch.tensor(learning_rate, device=machine.device) if changing else learning_rate,
+            lr=learning_rate,
             betas=(config.beta1, config.beta2),
             fused=True,
             capturable=machine.device.type == "cuda",
         )
+        if config.rate_schedule != "constant":  # then it is a tensor, which a captured iteration can read
+            optimizer.param_groups[0]["lr"] = torch.full((), learning_rate, device=machine.device)
+        return optimizer
 
     if machine.rank:  # the same weights, but other dropout than process 0
         seed_process(config, machine.rank, 0)

@@ -12,6 +12,7 @@ import torch
 
 from dcgan_core.capture import Way
 from dcgan_core.config import InvalidInput
+from dcgan_core.iteration import advance
 from dcgan_core.laboratory import comparison, mode_statistics, protocol, ring
 from dcgan_core.laboratory.comparison import Game, compare, play
 from dcgan_core.laboratory.outcomes import describe, describe_points, median_interval, outcomes, read, summarise, table
@@ -27,7 +28,6 @@ from dcgan_core.laboratory.protocol import (
     point_config,
 )
 from dcgan_core.runtime import Machine
-from dcgan_core.state import advance
 
 COSTS = dict.fromkeys(METHODS, 1.0) | {COSTLY: 5.0, "unrolled": 4.0}
 

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcgan_core import parallel
 from dcgan_core.config import Config
-from dcgan_core.state import State, advance, start
+from dcgan_core.iteration import advance
+from dcgan_core.state import State, start
 
 PAGE = Path(__file__).parent.parent / "book" / "architecture.md"
 PRESETS = (
