@@ -38,7 +38,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "metrics": ("distances", "neighbours", "classifiers", "features", "evaluation", "make_weights"),
     "train": (),
     "recorded": (),
-    "laboratory": ("mixtures", "stacked", "ensemble", "protocol", "outcomes", "comparison"),
+    "laboratory": ("mixtures", "stacked", "ensemble", "protocol", "outcomes", "comparison", "longer"),
     "benchmark": (
         "ladder",
         "timing",

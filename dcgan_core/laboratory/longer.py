@@ -1,0 +1,189 @@
+"""Does training longer make it better? Runs of many settings on several data sets, evaluated all along.
+
+Each run is a run of `train`, in float32, with its evaluations at many lengths; its lines of metrics are what is
+recorded. Several processes share a GPU, or the cores of a CPU. A study that was stopped goes on where it was.
+`python -m dcgan_core.laboratory.longer --out longer.jsonl`
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dcgan_core.config import Config
+from dcgan_core.data import Dataset, load
+from dcgan_core.metrics import Judge, judge_for
+from dcgan_core.runs.files import add_line
+from dcgan_core.runtime import choose_machine
+from dcgan_core.train import Diverged, read_metrics, train
+
+NO_NORM = {"discriminator_norm": "none", "discriminator_initialisation": "framework"}
+R1 = {**NO_NORM, "r1_gamma": 0.1, "discriminator_learning_rate": 1e-3}
+PAIRED = {**R1, "loss": "relativistic"}
+SHIFTS = {"augment": ("translation", "cutout")}
+AS_IT_IS = "as it is"
+CHANGES: dict[str, dict[str, Any]] = {
+    AS_IT_IS: {},
+    "R1": R1,
+    "R1, pairing": PAIRED,
+    "R1, R2, pairing": {**PAIRED, "r2_gamma": 0.1},
+    "R1, layer norm": {**R1, "discriminator_norm": "layer"},
+    "R1, gamma 0.02": {**R1, "r1_gamma": 0.02},
+    "R1, gamma 0.5": {**R1, "r1_gamma": 0.5},
+    "R1, minibatch std": {**R1, "minibatch_std": True},
+    "R1, linear rates": {**R1, "rate_schedule": "linear"},
+    "R1, wider discriminator": {**R1, "discriminator_width": 48},
+    "R1, shifts and cutouts": {**R1, **SHIFTS},
+    "no norm": {**NO_NORM, "discriminator_learning_rate": 1e-3},
+    "shifts and cutouts": SHIFTS,
+    "linear rates": {"rate_schedule": "linear"},
+    "labels of 0.9": {"real_label": 0.9},
+    "noise of 0.1": {"instance_noise": 0.1, "instance_noise_until": 1.0},
+    "spectral norm": {"discriminator_norm": "none", "spectral_norm": True, "loss": "hinge"},
+}
+DATA: dict[str, dict[str, Any]] = {
+    "mnist": {"data": "mnist"},
+    "letters": {"data": "glyphs"},
+    "clothes": {"data": "fashion-mnist"},
+    "letters 64": {
+        "data": "glyphs",
+        "image_size": 64,
+        "channels": 3,
+        "generator_width": 64,
+        "discriminator_width": 64,
+        "batch_size": 128,
+        "generator_learning_rate": 5e-4,
+        "discriminator_learning_rate": 5e-4,
+    },
+}
+EVALUATIONS = 20  # of a run, at equal distances
+SEEDS = (0, 1, 2)
+
+
+def run_config(data: str, change: str, seed: int, total_images: int, data_root: str = "data") -> Config:
+    """The run of one setting."""
+    every = total_images // EVALUATIONS
+    rare = {"log_every_images": every, "sample_every_images": total_images, "checkpoint_every_images": total_images}
+    settings = {**DATA[data], **_scaled(DATA[data], CHANGES[change]), "data_root": data_root, "seed": seed}
+    settings |= {**rare, "evaluate_every_images": every, "total_images": total_images}
+    return replace(Config(), **settings)
+
+
+def _scaled(data: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """The change, with the discriminator's rate in the same proportion to the data set's own as to the default."""
+    rate = "discriminator_learning_rate"
+    if rate not in data or rate not in change:
+        return change
+    return {**change, rate: data[rate] * change[rate] / getattr(Config(), rate)}
+
+
+def jobs(data: Iterable[str], changes: Iterable[str], seeds: Iterable[int]) -> Iterator[tuple[str, str, int]]:
+    """Everything to be played, seed by seed, so that a study that is stopped has all settings with fewer seeds."""
+    yield from ((name, change, seed) for seed in seeds for change in changes for name in data)
+
+
+@cache
+def _dataset(data: str, data_root: str) -> Dataset:
+    config = run_config(data, AS_IT_IS, 0, EVALUATIONS * 10_000, data_root)
+    return load(config.data, image_size=config.image_size, channels=config.channels, root=data_root)
+
+
+@cache
+def _judge(data: str, data_root: str) -> Judge:
+    return judge_for(run_config(data, AS_IT_IS, 0, EVALUATIONS * 10_000, data_root))
+
+
+def play(folder: Path, data: str, change: str, seed: int, total_images: int, data_root: str, device: str) -> None:
+    """Trains one run into `folder`; what it has found stands in its metrics.jsonl, also if it is stopped."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    config = run_config(data, change, seed, total_images, data_root)
+    machine = choose_machine(device, "float32")  # type: ignore[arg-type]
+    dataset, judge = _dataset(data, data_root), _judge(data, data_root)
+    with suppress(Diverged, KeyboardInterrupt):
+        train(config, folder, machine=machine, dataset=dataset, judge=judge, progress=False)
+
+
+def _work(queue: Any, scratch: Path, total_images: int, data_root: str, device: str) -> None:
+    while (job := queue.get()) is not None:
+        try:
+            play(scratch / "-".join(map(str, job)), *job, total_images, data_root, device)
+        except Exception:
+            traceback.print_exc()
+
+
+def study(
+    out: Path,
+    data: tuple[str, ...] = tuple(DATA),
+    changes: tuple[str, ...] = tuple(CHANGES),
+    seeds: tuple[int, ...] = SEEDS,
+    total_images: int = 800_000,
+    data_root: str = "data",
+    device: str = "auto",
+    processes: int = 1,
+    minutes: float = 600.0,
+) -> None:
+    """Plays what `out` does not hold yet, for so many minutes, and adds a line for each run.
+
+    Args:
+        out: File of runs, one JSON object a line; it may exist.
+        data: Some of mnist, letters, clothes, letters 64.
+        changes: Settings by name; see `CHANGES`.
+        seeds: Seeds of each setting.
+        total_images: Length of each run.
+        data_root: Folder that downloaded data sets are kept in.
+        device: Where to compute; auto takes a GPU if there is one.
+        processes: How many runs at a time.
+        minutes: When to stop, with what was found so far; a run that was not finished is recorded as such.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    done = {(line["data"], line["change"], line["seed"]) for line in lines if line["finished"]}
+    wanted = [job for job in jobs(data, changes, seeds) if job not in done]
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    for job in [*wanted, *[None] * processes]:
+        queue.put(job)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        arguments = (queue, scratch, total_images, data_root, device)
+        workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(processes)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        for worker in workers:
+            worker.kill()
+            worker.join()
+        for job in wanted:
+            folder = scratch / "-".join(map(str, job))
+            if (folder / "config.json").exists():
+                _note(out, folder, *job)
+
+
+def _note(out: Path, folder: Path, data: str, change: str, seed: int) -> None:
+    """Adds the line of one run."""
+    metrics = read_metrics(folder)
+    config = json.loads((folder / "config.json").read_text())
+    finished = bool(metrics) and metrics[-1]["images"] >= config["total_images"] - config["batch_size"]
+    line = {"data": data, "change": change, "seed": seed, "finished": finished, "metrics": metrics}
+    line |= {"config": config, "provenance": json.loads((folder / "provenance.json").read_text())}
+    add_line(out, json.dumps(line))
+
+
+if __name__ == "__main__":
+    import tyro  # here: the study itself can be called where it is not installed
+
+    tyro.cli(study, prog="python -m dcgan_core.laboratory.longer")
