@@ -118,8 +118,9 @@ def play(folder: Path, data: str, change: str, seed: int, total_images: int, dat
 
 def _work(queue: Any, scratch: Path, total_images: int, data_root: str, device: str) -> None:
     while (job := queue.get()) is not None:
+        data, change, seed = job
         try:
-            play(scratch / "-".join(map(str, job)), *job, total_images, data_root, device)
+            play(scratch / f"{data}-{change}-{seed}", data, change, seed, total_images, data_root, device)
         except Exception:
             traceback.print_exc()
 
