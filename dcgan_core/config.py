@@ -64,7 +64,7 @@ class Config:
     """Probability of zeroing a whole channel after each discriminator block; not a part of the paper's recipe."""
 
     discriminator_norm: Norm = "batch"
-    """Normalisation inside the discriminator. The gradient penalty does not allow "batch"."""
+    """Normalisation inside the discriminator. Penalties on its slope do not allow "batch"."""
 
     spectral_norm: bool = False
     """Divide every weight of the discriminator by its largest singular value."""
@@ -127,7 +127,7 @@ class Config:
     """Adam's step size for the discriminator."""
 
     rate_schedule: Schedule = "constant"
-    """How both learning rates fall over the run: not at all, along a line, or along half a cosine."""
+    """How both learning rates fall over the whole run: not at all, along a line, or along half a cosine."""
 
     rate_final_share: float = 0.0
     """Share of both learning rates that is left at the end of the run; for the schedules linear and cosine only."""

@@ -44,8 +44,8 @@ def update_generator_unrolled(
     discriminator is trained with. In a zero-sum game (minimax), minus the discriminator's whole loss is minimised: its
     term of the real images also depends on the generator, through the steps ahead (section 2.2). In a paired game
     (relativistic), `loss_function` is one of (fake_logits, real_logits), and both depend on the generator for the same
-    reason. What is returned is `loss_function` before the step, in every game. The discriminator's weights, gradients,
-    buffers and optimizer state are left exactly as they were. Raises `InvalidInput` as `look_ahead` does.
+    reason. What is returned is `loss_function`, in every game. The discriminator's weights, gradients, buffers and
+    optimizer state are left exactly as they were. Raises `InvalidInput` as `look_ahead` does.
     """
     if num_steps == 0:
         if paired:

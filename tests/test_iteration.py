@@ -427,3 +427,12 @@ def test_with_every_means_a_run_that_was_stopped_goes_on_as_if_it_had_not(tiny_c
     restore(state, saved, 3)
     found = play(state, range(3, 6))
     assert [name for name in whole if not torch.equal(whole[name], found[name])] == []
+
+
+@pytest.mark.parametrize("name", ["r1_gamma", "r2_gamma"])
+def test_a_discriminator_whose_slope_is_penalised_is_not_compiled(config, name):
+    machine = choose_machine("cpu", "float32", compiled=True)
+    with pytest.warns(UserWarning, match="cannot go through a compiled critic"):
+        state = start(replace(config, **{name: 0.1}), machine)
+    assert state.compiled.keys() == {"generator"}
+    assert start(config, machine).compiled.keys() == {"generator", "discriminator"}
