@@ -34,7 +34,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "state": (),
     "capture": (),
     "runs": ("stopping", "checkpoint", "restoring", "journal", "folder"),
-    "metrics": ("distances", "neighbours", "classifiers", "features", "evaluation", "make_weights"),
+    "metrics": ("distances", "neighbours", "classifiers", "features", "inception", "evaluation", "make_weights"),
     "train": (),
     "recorded": (),
     "laboratory": ("mixtures", "stacked", "ensemble", "protocol", "outcomes", "comparison"),
