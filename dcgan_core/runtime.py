@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 import warnings
 from dataclasses import dataclass
@@ -136,6 +137,9 @@ def provenance(machine: Machine) -> dict[str, Any]:
 
     from dcgan_core import __version__
 
+    own = os.path.join(os.path.dirname(os.path.realpath(__file__)), "__main__.py")
+    by_command = os.path.realpath(sys.argv[0]) == own  # other packages, pytest for one, have a __main__, too
+    command = shlex.join(["python", "-m", "dcgan_core", *sys.argv[1:]]) if by_command else None
     return {
         "dcgan_core": __version__,
         "python": platform.python_version(),
@@ -151,6 +155,6 @@ def provenance(machine: Machine) -> dict[str, Any]:
         "num_processes": machine.num_processes,
         "compiled": machine.compiled,
         "captured": machine.captured,
-        "command": " ".join(["python -m dcgan_core", *sys.argv[1:]]) if sys.argv[0].endswith("__main__.py") else None,
+        "command": command,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

@@ -33,7 +33,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "unrolled": (),
     "state": (),
     "capture": (),
-    "runs": ("stopping", "checkpoint", "restoring", "journal", "folder"),
+    "runs": ("stopping", "checkpoint", "restoring", "journal", "folder", "card"),
     "metrics": ("distances", "neighbours", "classifiers", "features", "inception", "evaluation", "make_weights"),
     "train": (),
     "recorded": (),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -76,3 +80,17 @@ def test_capturing_is_for_one_process_on_cuda_and_a_warning_where_it_is_impossib
     machine = choose_machine()
     assert (machine.rank, machine.num_processes, machine.captured) == (3, 4, False)
     assert machine.device == torch.device("cuda", 1)
+
+
+def test_the_recorded_command_can_be_run_again_whatever_its_words_hold(monkeypatch):
+    words = ["train", "--data", "my cats", "--out=it's $HOME", "C:\\cats"]
+    own = Path(runtime.__file__).with_name("__main__.py")
+    monkeypatch.setattr(sys, "argv", [str(own), *words])
+    command = runtime.provenance(choose_machine("cpu"))["command"]
+    assert shlex.split(command) == ["python", "-m", "dcgan_core", *words]
+
+
+def test_another_program_is_not_recorded_as_a_command_of_the_package(monkeypatch):
+    for program in ("/usr/lib/python3/pytest/__main__.py", "train.py", ""):
+        monkeypatch.setattr(sys, "argv", [program, "train"])
+        assert runtime.provenance(choose_machine("cpu"))["command"] is None
