@@ -168,7 +168,7 @@ def _networks(config: Config, weights: dict[str, Tensor]) -> tuple[models.Genera
         with torch.device("meta"):
             expected = _named(models.build(config))
     except (AttributeError, TypeError, ValueError, OverflowError, RuntimeError) as error:  # odd types, huge sizes
-        raise InvalidInput(f"no networks can be built from the recorded config ({error}).") from error
+        raise InvalidInput("no networks can be built from the recorded config: get another copy of the run.") from error
     shapes, found = ({name: value.shape for name, value in named.items()} for named in (expected, weights))
     if shapes != found or not all(bool(value.isfinite().all()) for value in weights.values()):
         raise InvalidInput("the recorded weights do not fit the recorded config, or are not finite: get another copy.")
