@@ -205,7 +205,7 @@ def _split(path: Path, rows: int, columns: int, config: Config) -> Tensor:
     """A grid picture without padding as uint8 (rows, columns, C, S, S)."""
     size = config.image_size
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=["PNG"]) as picture:
             if picture.size != (columns * size, rows * size):  # before its pixels are unpacked
                 raise ValueError(f"it has {picture.width} x {picture.height} pixels")
             pixels = np.array(picture.convert("L" if config.channels == 1 else "RGB"))

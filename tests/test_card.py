@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.runs.card import check_record, code, model_card, publishable
 
-MANY = settings(max_examples=5_000 if os.environ.get("DCGAN_FUZZ") == "1" else 60, deadline=None)
+FUZZ = int(os.environ.get("DCGAN_FUZZ", 0))  # examples; 1 means many
+MANY = settings(max_examples=max(FUZZ, 5_000) if FUZZ else 60, deadline=None)
 SESSION = {
     "device": "a card",
     "precision": "float32",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from safetensors.torch import load_file, save_file
 
 from dcgan_core import recorded
@@ -303,6 +303,16 @@ def test_opening_a_copy_runs_and_writes_nothing(copied, tmp_path):
         refusal(recorded.load, copy)
         assert sorted(path.name for path in copy.iterdir()) == before and not proof.exists()
         shutil.rmtree(copy)
+
+
+def test_samples_that_are_a_program_are_given_to_no_interpreter(copied, monkeypatch):
+    """Pillow gives PostScript to Ghostscript, whatever the file is called."""
+    copy, started = copied("copy"), []
+    with Image.open(copy / "samples.png") as picture:
+        picture.save(copy / "samples.png", format="EPS")
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *arguments: started.append(arguments))
+    refusal(recorded.load, copy)
+    assert started == []
 
 
 class Trap:

@@ -117,7 +117,7 @@ def test_a_run_folder_with_other_pictures_in_it_is_shown_without_them_or_refused
 
 def test_a_recorded_run_of_a_stranger_puts_nothing_into_the_page_but_text():
     """Its name, its device and its versions are texts that anybody can have written."""
-    evil = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    evil = "'\"></script><script>alert(1)</script><img src=x onerror=alert(1)>"
     honest = recorded.load(recorded.names()[0])
     session = honest.provenance[-1] | dict.fromkeys(("device", "precision", "torch", "started"), evil)
     run = replace(honest, name=evil, provenance=[session])

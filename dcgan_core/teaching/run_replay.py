@@ -61,7 +61,7 @@ def replay_folder(run: str | Path, *, alt: str, caption: str, rows: int = 2) -> 
 def _grid(path: Path, side: int) -> Image.Image:
     """The sample grid, a square, in the file; its size is asked before its pixels are unpacked."""
     try:
-        with Image.open(path) as grid:
+        with Image.open(path, formats=["PNG"]) as grid:
             if grid.size != (side, side):
                 raise ValueError(f"it has {grid.width} x {grid.height} pixels")
             return grid.copy()

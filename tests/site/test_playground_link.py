@@ -13,7 +13,8 @@ from engine import evaluate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-MANY = settings(max_examples=1_000 if os.environ.get("DCGAN_FUZZ") == "1" else 25, deadline=None)
+FUZZ = int(os.environ.get("DCGAN_FUZZ", 0))  # examples; 1 means many
+MANY = settings(max_examples=max(FUZZ, 1_000) if FUZZ else 25, deadline=None)
 MARKDOWN = (Path(__file__).parent.parent.parent / "book" / "playground.md").read_text(encoding="utf-8")
 UNSEEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # signs that control, join, turn or break a line, and are not seen themselves
 READ = "return input.map((fragment) => Link.read(fragment));"
