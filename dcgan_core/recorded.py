@@ -2,12 +2,14 @@
 
 What takes longer than a reader wants to wait is shown from a recorded run. Each one is a folder that `export` makes
 from a run folder: weights.safetensors (float16), samples.png (one row a moment, the same latents in each column),
-record.json (config, metrics, provenance, evaluation) and MODEL_CARD.md.
+record.json (config, metrics, provenance, evaluation) and MODEL_CARD.md. Both texts are written to be published: of an
+absolute path they hold the last part only.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.utils import save_image
@@ -22,6 +25,7 @@ from torchvision.utils import save_image
 from dcgan_core import models
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.metrics import judge_for
+from dcgan_core.runs.card import check_record, means, model_card, publishable
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import NUM_WATCHED, draw_latents, load_state, read_metrics, sample
 
@@ -47,11 +51,13 @@ class Recorded:
 
     def caption(self) -> str:
         """One sentence on where the run comes from, for the caption of a figure."""
-        last = self.provenance[-1]
         seen, seconds = self.metrics[-1]["images"], self.metrics[-1]["seconds"]
+        machines = dict.fromkeys(
+            f"{session['device']}, {means(session)}, torch {session['torch']}" for session in self.provenance
+        )
         return (
-            f"Recorded run “{self.name}”: {seen:,} images in {seconds / 60:.0f} minutes on {last['device']}, "
-            f"{_means(self.provenance)}, torch {last['torch']}, seed {self.config.seed}, {last['started'][:10]}."
+            f"Recorded run “{self.name}”: {seen:,} images in {seconds / 60:.0f} minutes on {'; then '.join(machines)}, "
+            f"seed {self.config.seed}, {self.provenance[-1]['started'][:10]}."
         )
 
 
@@ -61,20 +67,21 @@ def names() -> list[str]:
 
 
 def load(name: str | Path) -> Recorded:
-    """The recorded run of that name, or in that folder. Raises `InvalidInput` if there is none."""
+    """The recorded run of that name, or in that folder.
+
+    Raises `InvalidInput` if there is none, or if its files do not fit each other; what they say about sizes is believed
+    only as far as the weights in the file go.
+    """
     folder = FOLDER / name if (FOLDER / name).is_dir() else Path(name)
     if not (folder / "record.json").exists():
         raise InvalidInput(f"there is no recorded run {str(name)!r}: choose one of {', '.join(names())}, or a folder.")
-    record = json.loads((folder / "record.json").read_text())
-    config = Config.from_dict(record["config"])
-    generator, discriminator = models.build(config)
-    weights = load_file(folder / "weights.safetensors")
-    for prefix, network in (("generator.", generator), ("discriminator.", discriminator)):
-        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        network.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in own.items()}
-        )
-        network.eval()
+    record = _read_json(folder / "record.json")
+    check_record(record, f"the recorded run {str(folder)!r}")
+    try:
+        config = Config.from_dict(record["config"])
+    except TypeError as error:
+        raise InvalidInput(f"the config of the recorded run {str(folder)!r} is damaged: get another copy.") from error
+    generator, discriminator = _networks(config, _read_weights(folder / "weights.safetensors"))
     samples = _split(folder / "samples.png", len(record["samples_at"]), NUM_COLUMNS, config)
     latents = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)[:NUM_COLUMNS]
     return Recorded(
@@ -92,7 +99,11 @@ def load(name: str | Path) -> Recorded:
 
 
 def export(run: str | Path, folder: str | Path) -> None:
-    """Writes the last checkpoint of the run folder `run`, and how it came about, into the new folder `folder`."""
+    """Writes the last checkpoint of the run folder `run`, and how it came about, into the new folder `folder`.
+
+    Nothing written says where on this disk anything is: of an absolute path, as of the data or in a command, the last
+    part is left. Raises `InvalidInput` if the run lacks something, or if the folder exists or cannot be written.
+    """
     run, folder = Path(run), Path(folder)
     if folder.exists():
         raise InvalidInput(f"{str(folder)!r} already exists: choose another folder, or delete it first.")
@@ -100,72 +111,86 @@ def export(run: str | Path, folder: str | Path) -> None:
     config = state.config
     weights = {f"generator.{name}": value for name, value in state.sampler.state_dict().items()}
     weights |= {f"discriminator.{name}": value for name, value in state.discriminator.state_dict().items()}
-    grids = _choose(sorted((run / "samples").glob("*.png")))
+    weights = {name: _half(value) for name, value in weights.items()}
+    grids = _choose(sorted(path for path in (run / "samples").glob("*.png") if re.fullmatch("[0-9]+", path.stem)))
     if not grids:
         raise InvalidInput(f"{str(run)!r} has no sample grids in its folder samples: nothing shows how it grew.")
     rows = [_split(path, 8, NUM_WATCHED // 8, config).flatten(0, 1)[:NUM_COLUMNS] for path in grids]
-    latents = draw_latents(2_000, config.latent_size, seed=1)
     record = {
         "config": config.to_dict(),
         "samples_at": [int(path.stem) for path in grids],
-        "evaluation": judge_for(config).report(sample(state.sampler, latents)),
+        "evaluation": {},
         "metrics": read_metrics(run),
-        "provenance": json.loads((run / "provenance.json").read_text()),
+        "provenance": _read_json(run / "provenance.json"),
     }
-    folder.mkdir(parents=True)
-    save_file(
-        {name: _half(value) for name, value in weights.items()},
-        folder / "weights.safetensors",
-    )
-    save_image(torch.cat(rows).float() / 255, folder / "samples.png", nrow=NUM_COLUMNS, padding=0)
-    (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
-    (folder / "MODEL_CARD.md").write_text(model_card(folder.name, config, record))
+    check_record(record, f"the run {str(run)!r}")
+    latents = draw_latents(2_000, config.latent_size, seed=1)
+    record["evaluation"] = judge_for(config).report(sample(state.sampler, latents))
+    record = publishable(record)
+    ships = folder.absolute().parent.resolve() == FOLDER.resolve()
+    try:
+        folder.mkdir(parents=True)
+        save_file(weights, folder / "weights.safetensors")
+        save_image(torch.cat(rows).float() / 255, folder / "samples.png", nrow=NUM_COLUMNS, padding=0)
+        (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        card = model_card(folder.name, record, ships=ships)
+        (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise InvalidInput(
+            f"cannot write all of the copy into {str(folder)!r} ({error}): make room or choose another folder, and "
+            "delete what is there of it."
+        ) from error
 
 
-def model_card(name: str, config: Config, record: dict[str, Any]) -> str:
-    """What a stranger must know before using the weights (Mitchell et al. 2019, arXiv:1810.03993), as Markdown."""
-    measured, last = record["evaluation"], record["provenance"][-1]
-    lines = [
-        f"# Model card: {name}",
-        "",
-        f"A DCGAN of {config.image_size} x {config.image_size} pixels and {config.channels} channel"
-        f"{'s' if config.channels > 1 else ''}, recorded for the book *Deep Convolutional GANs in Practice*.",
-        "",
-        f"- **Data**: {config.data}; labels were not used in training.",
-        f"- **Training**: {record['metrics'][-1]['images']:,} real images, {record['metrics'][-1]['seconds'] / 60:.0f} "
-        f"minutes on {last['device']} ({_means(record['provenance'])}), torch {last['torch']}, seed {config.seed}, "
-        f"{last['started'][:10]}.",
-        f"- **Made by**: `{last['command']}`, then `python -m dcgan_core export`.",
-        f"- **Measured** on {measured['num_samples']:,} samples against {measured['num_reference']:,} held-out images "
-        f"({measured['features']}): Fréchet distance {measured['frechet_distance']:.1f}"
-        + (
-            f", {measured['classes_covered']} of {measured['num_classes']} classes covered, "
-            f"{measured['recognised']:.0%} of the samples recognised."
-            if measured["num_classes"]
-            else "."
-        ),
-        "- **Meant for**: teaching, and for comparing methods at this size. One seed; nothing was selected by hand.",
-        "- **Not meant for**: producing images that are taken for real ones, or judging other generators.",
-        "- **Licence**: MIT, as the code; the images that it makes may be used freely.",
-        "",
-    ]
-    return "\n".join(lines)
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no JSON, or no UTF-8
+        raise InvalidInput(f"{str(path)!r} is missing or damaged: restore it from a copy of the run.") from error
 
 
-def _means(sessions: list[dict[str, Any]]) -> str:
-    """Precision, compiler and CUDA graph of a run: what happened, in each session that differs from the one before."""
-    found: list[str] = []
-    for session in sessions:
-        means = [session["precision"]]
-        means += ["compiled"] * bool(session.get("compiled"))
-        means += ["iterations as a CUDA graph"] * bool(session.get("captured"))
-        if found[-1:] != [", ".join(means)]:
-            found.append(", ".join(means))
-    return ", then ".join(found)
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, floating-point ones in float32."""
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InvalidInput(f"{str(path)!r} is missing or damaged: restore it from a copy of the run.") from error
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+
+
+def _networks(config: Config, weights: dict[str, Tensor]) -> tuple[models.Generator, models.Discriminator]:
+    """The two networks of `config` with these weights, in eval mode.
+
+    They are first built without memory (on the device "meta") and compared with the weights: a config of a few bytes
+    must not ask for more than there is.
+    """
+    try:
+        with torch.device("meta"):
+            expected = _named(models.build(config))
+    except (AttributeError, TypeError, ValueError, OverflowError, RuntimeError) as error:  # odd types, huge sizes
+        raise InvalidInput("no networks can be built from the recorded config: get another copy of the run.") from error
+    shapes, found = ({name: value.shape for name, value in named.items()} for named in (expected, weights))
+    if shapes != found or not all(bool(value.isfinite().all()) for value in weights.values()):
+        raise InvalidInput("the recorded weights do not fit the recorded config, or are not finite: get another copy.")
+    networks = models.build(config)
+    for name, value in _named(networks).items():
+        value.copy_(weights[name])
+    for network in networks:
+        network.eval()
+    return networks
+
+
+def _named(networks: tuple[models.Generator, models.Discriminator]) -> dict[str, Tensor]:
+    """What the networks consist of, by names that begin with generator or discriminator."""
+    pairs = zip(("generator", "discriminator"), networks, strict=True)
+    return {f"{part}.{name}": value for part, network in pairs for name, value in network.state_dict().items()}
 
 
 def _half(tensor: Tensor) -> Tensor:
-    return tensor.half().contiguous() if tensor.is_floating_point() else tensor
+    halved = tensor.half().contiguous() if tensor.is_floating_point() else tensor
+    if not halved.isfinite().all():
+        raise InvalidInput("a weight is not finite in half precision: this run has diverged, and is not worth a copy.")
+    return halved
 
 
 def _choose(paths: list[Path]) -> list[Path]:
@@ -178,6 +203,15 @@ def _choose(paths: list[Path]) -> list[Path]:
 
 def _split(path: Path, rows: int, columns: int, config: Config) -> Tensor:
     """A grid picture without padding as uint8 (rows, columns, C, S, S)."""
-    pixels = np.array(Image.open(path).convert("L" if config.channels == 1 else "RGB"))
     size = config.image_size
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            if picture.size != (columns * size, rows * size):  # before its pixels are unpacked
+                raise ValueError(f"it has {picture.width} x {picture.height} pixels")
+            pixels = np.array(picture.convert("L" if config.channels == 1 else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidInput(
+            f"{str(path)!r} is not the grid of {rows} x {columns} samples that belongs to the run ({error}): "
+            "restore it from a copy."
+        ) from error
     return torch.from_numpy(pixels.reshape(rows, size, columns, size, config.channels)).permute(0, 2, 4, 1, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -237,6 +238,9 @@ def provenance(machine: Machine) -> dict[str, Any]:
 
     from dcgan_core import __version__
 
+    own = os.path.join(os.path.dirname(os.path.realpath(__file__)), "__main__.py")
+    by_command = os.path.realpath(sys.argv[0]) == own  # other packages, pytest for one, have a __main__, too
+    command = shlex.join(["python", "-m", "dcgan_core", *sys.argv[1:]]) if by_command else None
     facts = {
         "dcgan_core": __version__,
         "python": platform.python_version(),
@@ -255,7 +259,7 @@ def provenance(machine: Machine) -> dict[str, Any]:
         "compiled": machine.compiled,
         "capture": machine.capture,
         "captured": False if machine.no_graph else None,
-        "command": " ".join(["python -m dcgan_core", *sys.argv[1:]]) if sys.argv[0].endswith("__main__.py") else None,
+        "command": command,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     if machine.no_graph and machine.device.type == "cuda" and machine.capture != "off":

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from types import ModuleType
-from urllib.error import URLError
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Dataset, glyphs, scale
@@ -22,7 +18,6 @@ from dcgan_core.metrics.features import (
     StackedClassifier,
     accuracy,
     classifier_for,
-    inception,
     is_shipped,
     letter_classifier,
     measure,
@@ -266,68 +261,3 @@ def test_stacked_mnist_is_judged_by_the_mnist_classifier(letters, tmp_path):
     _, probabilities = measure(classifier, scale(stacked.images))
     _, single = measure(shipped_classifier("mnist"), scale(stacked.images[:, :1]))
     assert torch.equal(probabilities.argmax(1), single.argmax(1) * 111)
-
-
-@pytest.fixture
-def stub_inception(monkeypatch):
-    """Puts a constructor in the place of torchmetrics' Inception."""
-
-    def put(constructor: object) -> None:
-        module = ModuleType("torchmetrics.image.fid")
-        module.NoTrainInceptionV3 = constructor  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "torchmetrics", ModuleType("torchmetrics"))
-        monkeypatch.setitem(sys.modules, "torchmetrics.image", ModuleType("torchmetrics.image"))
-        monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", module)
-
-    return put
-
-
-def raising(error: Exception):
-    def constructor(*_: object, **__: object) -> nn.Module:
-        raise error
-
-    return constructor
-
-
-@pytest.mark.parametrize(
-    ("error", "advice"),
-    [
-        (URLError("no route to host"), "check the network"),
-        (RuntimeError("invalid hash value"), "check the network"),
-        (ModuleNotFoundError("requires that `Torch-fidelity` is installed."), "pip install 'dcgan-core[metrics]'"),
-    ],
-)
-def test_inception_that_cannot_be_had_is_one_sentence(stub_inception, error, advice):
-    stub_inception(raising(error))
-    with pytest.raises(InvalidInput, match="inception") as caught:
-        inception()
-    assert advice in str(caught.value) and str(caught.value).endswith(".") and "\n" not in str(caught.value)
-
-
-def test_inception_without_torchmetrics_is_one_sentence(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
-    with pytest.raises(InvalidInput, match="pip install 'dcgan-core\\[metrics\\]'"):
-        inception()
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_inception_is_shown_bytes_in_colour(stub_inception, channels):
-    asked, seen = [], []
-
-    class Stub(nn.Module):
-        def __init__(self, *arguments: object) -> None:
-            super().__init__()
-            asked.append(arguments)
-
-        def forward(self, images: Tensor) -> Tensor:
-            seen.append(images)
-            return images.float().mean((2, 3))
-
-    stub_inception(Stub)
-    images = torch.linspace(-1, 1, 120)[:, None, None, None].expand(-1, channels, 8, 8)
-    found = inception()(images)
-    assert asked == [("inception-v3-compat", ["2048"])]
-    shown = torch.cat(seen).cpu()
-    assert shown.dtype == torch.uint8 and shown.shape == (120, 3, 8, 8)
-    assert (shown.min(), shown.max()) == (0, 255)
-    assert found.shape == (120, 3) and found.device.type == "cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -97,3 +98,31 @@ def test_a_folder_without_a_run_or_without_samples_is_refused(run, tmp_path):
     (tmp_path / "config.json").write_bytes((run / "config.json").read_bytes())
     with pytest.raises(InvalidInput, match="no sample grids"):
         replay_folder(tmp_path, alt="", caption="")
+
+
+def test_a_run_folder_with_other_pictures_in_it_is_shown_without_them_or_refused(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    Image.new("L", (128, 128)).save(copy / "samples" / "favourite.png")
+    _, data, _ = opened(replay_folder(copy, alt="", caption=""))
+    assert len(data["moments"]) == 5
+    for content in (b"no picture", (tmp_path / "run" / "config.json").read_bytes()):
+        (copy / "samples" / "000000000.png").write_bytes(content)
+        with pytest.raises(InvalidInput, match="no sample grid"):
+            replay_folder(copy, alt="", caption="")
+    Image.new("L", (128, 64)).save(copy / "samples" / "000000000.png")
+    with pytest.raises(InvalidInput, match="128 x 64"):
+        replay_folder(copy, alt="", caption="")
+
+
+def test_a_recorded_run_of_a_stranger_puts_nothing_into_the_page_but_text():
+    """Its name, its device and its versions are texts that anybody can have written."""
+    evil = "'\"></script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    honest = recorded.load(recorded.names()[0])
+    session = honest.provenance[-1] | dict.fromkeys(("device", "precision", "torch", "started"), evil)
+    run = replace(honest, name=evil, provenance=[session])
+    page, harmless = (
+        BeautifulSoup(replay_recorded(one, alt=evil, caption=evil).data, "html.parser") for one in (run, honest)
+    )
+    assert [element.name for element in page.find_all(True)] == [element.name for element in harmless.find_all(True)]
+    assert page.figcaption.text == f"{evil} {run.caption()}" and page.img["alt"] == evil

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -166,3 +169,17 @@ def test_provenance_holds_what_was_asked_for_and_what_is_known_of_what_happened(
 def test_provenance_on_a_cpu_says_nothing_about_a_graph_that_nobody_asked_for():
     found = provenance(choose_machine("cpu", "float32"))
     assert (found["captured"], found["device_kind"]) == (False, "cpu") and "not_captured_because" not in found
+
+
+def test_the_recorded_command_can_be_run_again_whatever_its_words_hold(monkeypatch):
+    words = ["train", "--data", "my cats", "--out=it's $HOME", "C:\\cats"]
+    own = Path(runtime.__file__).with_name("__main__.py")
+    monkeypatch.setattr(sys, "argv", [str(own), *words])
+    command = runtime.provenance(choose_machine("cpu"))["command"]
+    assert shlex.split(command) == ["python", "-m", "dcgan_core", *words]
+
+
+def test_another_program_is_not_recorded_as_a_command_of_the_package(monkeypatch):
+    for program in ("/usr/lib/python3/pytest/__main__.py", "train.py", ""):
+        monkeypatch.setattr(sys, "argv", [program, "train"])
+        assert runtime.provenance(choose_machine("cpu"))["command"] is None

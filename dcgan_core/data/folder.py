@@ -12,17 +12,23 @@ from torch import Tensor
 from dcgan_core.config import InvalidInput
 from dcgan_core.data.batches import Dataset
 
+# Pillow does not draw these itself, but gives them to Ghostscript or to Windows. Such a file is a program, and it is
+# known by its content, whatever its name ends with.
+PROGRAMS = {"EPS", "WMF"}
+
 
 def load_folder(folder: Path, *, image_size: int, channels: int) -> Dataset:
     """Every image below `folder`, centre-cropped to a square and resized; transparency is laid on white.
 
-    Files that are not readable are named in one warning and left out; so are, in another warning, images smaller than
-    `image_size`, which are enlarged. Raises `InvalidInput` if no image is left.
+    Files that are not readable, or that another program would have to draw, are named in one warning and left out; in
+    another warning, images smaller than `image_size`, which are enlarged. Raises `InvalidInput` if no image is left.
     """
     images, unreadable, small = [], [], []
+    Image.init()
+    formats = [name for name in Image.ID if name not in PROGRAMS]
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=formats) as image:
                 images.append(_square(image, image_size, channels))
                 small += [path] if min(image.size) < image_size else []
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -15,7 +15,8 @@ from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Dataset, load, scale
 from dcgan_core.metrics.classifiers import Classifier
 from dcgan_core.metrics.distances import Moments, class_divergence, coverage, frechet_distance, kernel_distance, moments
-from dcgan_core.metrics.features import StackedClassifier, classifier_for, inception, is_shipped, measure
+from dcgan_core.metrics.features import StackedClassifier, classifier_for, is_shipped, measure
+from dcgan_core.metrics.inception import inception
 from dcgan_core.metrics.neighbours import one_nn_accuracy, precision_recall
 
 NUM_SUBSETS = 10  # of the kernel distance

@@ -7,7 +7,7 @@ without labels are measured with the same network at random weights, which sees 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -15,17 +15,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from dcgan_core.config import InvalidInput
-from dcgan_core.data import Dataset, scale, unscale
+from dcgan_core.data import Dataset, scale
 from dcgan_core.metrics.classifiers import NUM_FEATURES, Classifier, train_classifier
-from dcgan_core.runtime import choose_machine
 
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"glyphs": "letters", "digits": "digits", "mnist": "mnist", "fashion-mnist": "fashion-mnist"}  # name to file
 STACKED = {"stacked-digits": "digits", "stacked-mnist": "mnist"}  # whose images are the three channels
-NUM_INCEPTION_FEATURES = 2048
 
 
 class StackedClassifier(nn.Module):
@@ -135,39 +131,3 @@ def accuracy(classifier: Classifier | StackedClassifier, dataset: Dataset) -> fl
     assert dataset.labels is not None
     _, probabilities = measure(classifier, scale(dataset.images))
     return float((probabilities.argmax(dim=1) == dataset.labels).float().mean())
-
-
-def inception() -> Callable[[Tensor], Tensor]:
-    """A function from images (N, C, S, S) in [-1, 1] to the 2,048 Inception features of published scores, (N, 2048).
-
-    The network and its weights (a download of about 90 MB, kept by torch) are those of torch-fidelity, through
-    torchmetrics. Raises `InvalidInput` if a package is missing or the weights cannot be downloaded. Slow without a GPU.
-
-    Source: Szegedy et al. 2016 (arXiv:1512.00567); as features of a score, Heusel et al. 2017 (arXiv:1706.08500).
-    """
-    try:
-        from torchmetrics.image.fid import NoTrainInceptionV3
-
-        network = NoTrainInceptionV3("inception-v3-compat", [str(NUM_INCEPTION_FEATURES)])
-    except ImportError as error:  # torchmetrics raises it, too, when torch-fidelity is missing
-        raise InvalidInput(
-            "the features 'inception' need torchmetrics and torch-fidelity: pip install 'dcgan-core[metrics]'."
-        ) from error
-    except (OSError, RuntimeError) as error:  # RuntimeError: a download that was cut short
-        raise InvalidInput(
-            f"the weights of 'inception' could not be downloaded ({str(error).splitlines()[0]}): "
-            "check the network, or leave out --features inception."
-        ) from error
-    device = choose_machine().device
-    network = network.to(device)
-
-    @torch.no_grad()
-    def features(images: Tensor) -> Tensor:
-        found = []
-        with tqdm(desc="measuring with Inception", total=len(images), unit="img", leave=False) as bar:
-            for part in images.split(50):
-                found.append(network(unscale(part.to(device)).expand(-1, 3, -1, -1)).cpu())
-                bar.update(len(part))
-        return torch.cat(found)
-
-    return features

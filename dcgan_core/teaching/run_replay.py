@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,16 +45,28 @@ def replay_recorded(run: Recorded, *, alt: str, caption: str | None = None) -> H
 def replay_folder(run: str | Path, *, alt: str, caption: str, rows: int = 2) -> HTML:
     """The replay of the run in a folder that `train` wrote: the first `rows` of its sample grids.
 
-    Of a long run, moments at equal distances. Raises `InvalidInput` if the folder holds no run, or no samples yet.
+    Of a long run, moments at equal distances. Raises `InvalidInput` if the folder holds no run, or no samples yet, or
+    other pictures under their names.
     """
     size = read_config(Path(run)).image_size
-    paths = sorted((Path(run) / "samples").glob("*.png"))
+    paths = sorted(path for path in (Path(run) / "samples").glob("*.png") if re.fullmatch("[0-9]+", path.stem))
     if not paths:
         raise InvalidInput(f"{str(run)!r} has no sample grids in its folder samples: train it first.")
     stride = -(-len(paths) // MOST_FRAMES)
     paths = paths[::-stride][::-1]  # the last one for certain
-    frames = [Image.open(path).crop((0, 0, COLUMNS * size, rows * size)) for path in paths]
+    frames = [_grid(path, COLUMNS * size).crop((0, 0, COLUMNS * size, rows * size)) for path in paths]
     return _replay(frames, [int(path.stem) for path in paths], read_metrics(run), alt, caption)
+
+
+def _grid(path: Path, side: int) -> Image.Image:
+    """The sample grid, a square, in the file; its size is asked before its pixels are unpacked."""
+    try:
+        with Image.open(path, formats=["PNG"]) as grid:
+            if grid.size != (side, side):
+                raise ValueError(f"it has {grid.width} x {grid.height} pixels")
+            return grid.copy()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidInput(f"{str(path)!r} is no sample grid of this run ({error}): restore or delete it.") from error
 
 
 def panels(lines: Iterable[dict[str, Any]]) -> list[Curves]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -214,11 +216,74 @@ def test_shared_link_restores_settings_seed_drawn_points_and_the_game(paused):
     assert again.evaluate("playground.advance(20)") == page.evaluate("playground.advance(20)")
 
 
-def test_nonsense_in_a_link_is_ignored(paused):
+def test_nonsense_in_a_link_is_ignored_and_named(paused):
     page = paused("#game=poker&generatorRate=1e9&seed=x&drawn=%%%&discriminatorSteps=2")
     settings = state(page)["settings"]
     assert settings["game"] == "non-saturating" and settings["seed"] == 1 and settings["drawn"] == []
     assert settings["generatorRate"] == 1e-3 and settings["discriminatorSteps"] == 2
+    said = page.inner_text("#pg-ignored")
+    assert "game=poker" in said and "generatorRate=1e9" in said and "and 1 more" in said
+
+
+WORST = [
+    "#constructor=1",
+    "#game=minimax&toString=1",
+    "#game=minimax&__proto__=1&hasOwnProperty=2&valueOf=3",
+    "#__proto__[game]=minimax&game=__proto__",
+    "#game=unrolled&unrolledSteps=2.5",
+    "#game=minimax&seed=NaN&generatorRate=Infinity",
+    "#game=minimax&drawn=" + "A" * 100_000,
+    "#game=%3Cimg%20src%3Dx%20onerror%3Dthrow%28%29%3E",
+    "#game=minimax&x=" + "%F0%9F%98%80" * 10_000,
+    "#=&==&&game=minimax",
+]
+
+
+@pytest.mark.parametrize("fragment", WORST, ids=lambda fragment: fragment[:40])
+def test_the_worst_links_leave_a_page_that_works_and_says_what_it_ignored(paused, fragment):
+    """`visit` fails the test for any error in the console."""
+    page = paused(fragment)
+    assert page.evaluate("playground.advance(3)")["step"] == 3
+    assert page.is_visible("#pg-ignored") and page.inner_text("#pg-ignored").startswith("Ignored in the link: ")
+    assert page.locator("#pg-ignored *").count() == 0, "the link's text became a part of the page"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click("#pg-share")
+    assert page.is_hidden("#pg-ignored")
+    again = paused("#" + page.url.split("#")[1])
+    assert again.is_hidden("#pg-ignored") and state(again)["settings"] == state(page)["settings"]
+
+
+def test_a_link_that_is_opened_in_the_same_page_is_read_as_strictly(paused):
+    page = paused()
+    before = state(page)["settings"]
+    page.evaluate("location.hash = 'constructor=1'")
+    page.wait_for_selector("#pg-ignored")
+    assert state(page)["settings"] == before
+    page.evaluate("location.hash = 'game=minimax&seed=3'")
+    page.wait_for_selector("#pg-ignored", state="hidden")
+    assert state(page)["settings"]["game"] == "minimax" and state(page)["settings"]["seed"] == 3
+    page.evaluate("location.hash = 'how-it-works'")
+    page.wait_for_timeout(100)
+    assert state(page)["settings"]["game"] == "minimax" and page.is_hidden("#pg-ignored")
+
+
+def test_a_link_without_a_game_changes_the_one_that_the_page_opens_on(paused):
+    page = paused("#discriminatorRate=0.002&seed=7")
+    settings = state(page)["settings"]
+    assert (settings["seed"], settings["discriminatorRate"], settings["activation"]) == (7, 0.002, "relu")
+    assert state(paused("#how-it-works"))["settings"]["discriminatorRate"] == pytest.approx(2e-4)
+
+
+def test_only_the_playground_reads_its_address():
+    """What a stranger can write into an address concerns no other script of the book."""
+    root = Path(__file__).parent.parent.parent
+    scripts = [*(root / "book" / "_static").rglob("*.js"), *(root / "dcgan_core" / "teaching").glob("*.js")]
+    reading = re.compile(r"\b(location|hash(change)?|referrer|URLSearchParams|localStorage|postMessage|onmessage)\b")
+    assert len(scripts) >= 7
+    found = {
+        path.relative_to(path.parent.parent).as_posix() for path in scripts if reading.search(path.read_text("utf-8"))
+    }
+    assert found == {"playground/page.js", "playground/link.js"}
 
 
 STEPS_IN_300_MILLISECONDS = """() => new Promise((done) => { const before = playground.state().step;

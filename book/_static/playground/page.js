@@ -1,4 +1,4 @@
-/* The page around the game: controls, pictures, the clock, the keyboard, the link. */
+/* The page around the game: controls, pictures, the clock, the keyboard. */
 "use strict";
 
 (() => {
@@ -21,7 +21,7 @@
   let settings, run, history, every, playing = false, seen = true, cursor = null, colours, dirty = true, arrows = null,
     standing = false; // whether the layer of what stands still is up to date
 
-  // ----------------------------------------------------------------------------------------------- settings and link
+  // -------------------------------------------------------------------------------------------------------- settings
 
   /* Each control: how its text becomes the setting, and back; sliders of rates and speed count in powers. */
   const CONTROLS = {
@@ -38,35 +38,16 @@
   };
   const show = (value) => (typeof value === "number" ? String(Number(value.toPrecision(2))) : value);
 
-  /* One byte a coordinate is finer than a pixel, and a link with 200 points stays below 600 characters. */
-  const pack = (drawn) => btoa(String.fromCharCode(...drawn.map((v) => Math.round(((v / Game.PLANE + 1) / 2) * 255))))
-    .replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
-  const unpack = (text) => [...atob(text.replace(/-/g, "+").replace(/_/g, "/"))]
-    .map((letter) => (2 * letter.charCodeAt(0) / 255 - 1) * Game.PLANE);
-
-  function link() {
-    const words = Object.keys(CONTROLS).map((name) => `${name}=${typeof settings[name] === "number" ? Number(settings[name].toPrecision(4)) : settings[name]}`);
-    if (settings.drawn.length) words.push(`drawn=${pack(settings.drawn)}`);
-    return `#${words.join("&")}`;
+  /* The settings in the address; what else stands there is named on the page, in one line. */
+  function fromAddress() {
+    const { settings: found, ignored } = Link.read(location.hash);
+    $("ignored").textContent = Link.complaint(ignored);
+    $("ignored").hidden = !ignored.length;
+    return found;
   }
 
-  /* Settings from a link; what is missing or impossible keeps its default. */
-  function fromLink(fragment) {
-    const result = { ...DEFAULTS, drawn: [] };
-    for (const [name, text] of new URLSearchParams(fragment.slice(1))) {
-      const field = $(name);
-      if (name === "drawn") {
-        try { result.drawn = unpack(text).slice(0, 800); } catch { /* not ours */ }
-        if (result.drawn.length % 2) result.drawn.pop();
-      } else if (CONTROLS[name] && field.options) {
-        if ([...field.options].some((option) => option.value === text)) result[name] = text;
-      } else if (CONTROLS[name] && text !== "" && Number.isFinite(Number(text))) {
-        const written = Number(CONTROLS[name][1](Number(text)));
-        if (written >= Number(field.min) - 1e-9 && written <= Number(field.max) + 1e-9) result[name] = Number(text);
-      }
-    }
-    return result;
-  }
+  /* A link that names no game changes the one that the page opens on. */
+  const opening = (found) => ({ ...DEFAULTS, ...(found.game ? {} : PRESETS.collapse), ...found });
 
   function showSettings() {
     for (const [name, [, write]] of Object.entries(CONTROLS)) {
@@ -385,7 +366,8 @@
     });
   }
   $("share").addEventListener("click", async () => {
-    window.history.replaceState(null, "", link());
+    window.history.replaceState(null, "", Link.write(settings));
+    $("ignored").hidden = true; // and no longer in the address
     $("link").value = location.href;
     $("link-field").hidden = false;
     $("link").select();
@@ -396,7 +378,13 @@
       announce("The link stands in the address bar and in the field below: copy it from there.");
     }
   });
-  addEventListener("hashchange", () => { if (location.hash.includes("game=")) { settings = fromLink(location.hash); restart(); refresh(); } });
+  addEventListener("hashchange", () => {
+    const found = fromAddress();
+    if (!Object.keys(found).length) return;
+    settings = opening(found);
+    restart();
+    refresh();
+  });
 
   // --------------------------------------------------------------------------------------------------------- drawing
 
@@ -474,8 +462,7 @@
   new MutationObserver(() => { readColours(); refresh(); })
     .observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
 
-  settings = fromLink(location.hash);
-  if (!location.hash.includes("game=")) settings = { ...settings, ...PRESETS.collapse };
+  settings = opening(fromAddress());
   readColours();
   restart(false);
   root.classList.add("pg-ready");
