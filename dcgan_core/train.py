@@ -28,6 +28,7 @@ from dcgan_core.runs.folder import Diverged
 from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runs.lock import locked
 from dcgan_core.runs.stopping import BrokenOff, Stopped, stopping
+from dcgan_core.runs.writing import Writer, writes_beside
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, draw_latents, random_states, sample, start
 
@@ -174,13 +175,14 @@ class _Session:
         self.examine = _Examiner(config, judge)
         self.name, self.progress = dataset.name, progress
         self.journal = Journal(out, tensorboard=tensorboard and machine.rank == 0, images=state.images)
+        self.writer = Writer(beside=writes_beside(machine))
         self.losses = torch.zeros(2, device=machine.device)  # summed on the device since the last line
         self.num_summed = 0
 
     def run(self) -> State:
         """Trains to the end: one iteration, then whatever is due after it."""
         state, machine = self.state, self.machine
-        with closing(self.journal), stopping(machine) as self.asked_to_stop:
+        with closing(self.journal), closing(self.writer), stopping(machine) as self.asked_to_stop:
             if state.step == 0:
                 self.show()
             step, facts = ready(state, machine)
@@ -197,7 +199,9 @@ class _Session:
                         self.save()
                     self.bar.update(self.config.images_per_step)
                     if due.stop or self.unfinished:
+                        parallel.by_first(machine, self.writer.wait)
                         raise Stopped(self.asked_to_stop.number or signal.SIGINT)
+            parallel.by_first(machine, self.writer.wait)
         return state
 
     def clock_and_bar(self) -> tqdm:
@@ -269,7 +273,7 @@ class _Session:
 
     def save(self) -> None:
         """Writes the last checkpoint and, if it is the best so far, a copy of it as the best one."""
-        folder.save(self.state, self.out, self.machine, self.best, self.unfinished)
+        folder.save(self.state, self.out, self.machine, self.best, self.unfinished, writer=self.writer)
 
     def describe(self) -> dict[str, Any]:
         """The line of metrics.jsonl about the iterations since the last one. Waits for the device.
@@ -323,7 +327,8 @@ class _Session:
         """Saves a grid of samples from the watched latents."""
 
         def save_grid() -> None:
-            self.journal.show(sample(self.state.sampler, self.watched), self.state.images)
+            samples, images = sample(self.state.sampler, self.watched), self.state.images
+            self.writer(lambda: self.journal.show(samples, images))
 
         parallel.by_first(self.machine, save_grid)
 

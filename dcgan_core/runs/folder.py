@@ -26,6 +26,7 @@ from dcgan_core.runs import checkpoint, lock
 from dcgan_core.runs.files import PARTIAL, read_json, sweep, write_json
 from dcgan_core.runs.journal import METRICS, forget_after
 from dcgan_core.runs.restoring import restore
+from dcgan_core.runs.writing import Writer
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.state import State, random_states, start
 
@@ -215,27 +216,41 @@ def note(out: Path, facts: dict[str, Any]) -> None:
         raise InvalidInput(f"cannot write into {str(out)!r} ({error.strerror}): make room or copy the run.") from error
 
 
-def save(state: State, out: Path, machine: Machine, best: dict[str, Any], line: dict[str, Any] | None = None) -> None:
+def save(
+    state: State,
+    out: Path,
+    machine: Machine,
+    best: dict[str, Any],
+    line: dict[str, Any] | None = None,
+    *,
+    writer: Writer | None = None,
+) -> None:
     """Writes the last checkpoint and, if it is the best so far, a copy of it as the best one.
 
-    `line` is a line of metrics whose evaluation was broken off, to be finished by `resume`. Raises `Diverged`, and
-    writes nothing, if a tensor holds what is not finite.
+    `line` is a line of metrics whose evaluation was broken off, to be finished by `resume`. `writer` may do the writing
+    later; what is written is the state as it is now. Raises `Diverged`, and writes nothing, if a tensor holds what is
+    not finite. Waits for the device.
     """
     others = parallel.gather(random_states(), machine)[1:]
     named = {f"process_{rank}.{name}": value for rank, own in enumerate(others, 1) for name, value in own.items()}
     facts = {"step": state.step, "config": state.config.to_dict(), "best": best or None, "line": line}
-
     if parallel.anywhere(not all_finite(state.tensors()), machine):
         raise Diverged(
             f"weights are no longer finite at {state.images} images: the checkpoint from before is kept; "
             "start again with lower learning rates."
         )
 
-    def write() -> None:
-        checkpoint.save(out / CHECKPOINT, state.tensors() | named, facts)
-        _copy_if_best(out, facts)
+    def save_now() -> None:
+        later = writer is not None and writer.pool is not None
+        tensors = {name: value.detach().to("cpu", copy=later) for name, value in (state.tensors() | named).items()}
 
-    parallel.by_first(machine, write)
+        def write() -> None:
+            checkpoint.save(out / CHECKPOINT, tensors, facts)
+            _copy_if_best(out, facts)
+
+        (writer or Writer(beside=False))(write)
+
+    parallel.by_first(machine, save_now)
 
 
 def all_finite(tensors: dict[str, Tensor]) -> bool:
