@@ -57,7 +57,7 @@ class Game:
         return update(
             self.discriminator,
             SGD(self.generator.parameters(), rate),
-            non_saturating_generator_loss,
+            settings.pop("loss_function", non_saturating_generator_loss),
             self.real,
             self.fake(),
             **{
@@ -271,6 +271,34 @@ def test_learning_rate_and_betas_are_the_optimizers_own():
     assert still == {"0.bias", "3.weight"}
 
 
+@pytest.mark.parametrize("size", [1e-6, 1e-8, 1e-10])
+def test_small_gradients_are_stepped_as_adam_steps_them(size):
+    """Near eps = 1e-8 it matters whether the guard of the root is far below: it must not change a step."""
+    game = smooth_game(OPTIMIZERS["Adam"])
+
+    def small(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return size * discriminator_loss(real_logits, fake_logits)
+
+    before = copy.deepcopy(game.discriminator.state_dict())
+    fake = game.fake().detach()
+    ahead = look_ahead(game.discriminator, game.optimizer, small, game.real, fake, num_steps=2)
+    for _ in range(2):
+        update_discriminator(game.discriminator, game.optimizer, small, game.real, fake)
+    for name, value in game.discriminator.named_parameters():
+        moved = value.detach() - before[name]
+        torch.testing.assert_close(ahead[name].detach() - before[name], moved, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 10])
+def test_adams_first_steps_are_exact_in_single_precision(num_steps):
+    """With a constant gradient every step is the learning rate. 1 - 0.999 in float32 would be wrong by 1 in 20,000."""
+    score = Score(0.0).float()
+    optimizer = ADAM(score.parameters(), 0.01, betas=(0.5, 0.999))
+    real, fake = torch.tensor([2.0]), torch.tensor([1.0])
+    ahead = look_ahead(score, optimizer, critic_loss, real, fake, num_steps=num_steps)
+    assert ahead["weight"].item() == pytest.approx(0.01 * num_steps, rel=2e-6)
+
+
 def everything(game: Game) -> dict[str, object]:
     """All of the discriminator and its optimizer that a step ahead could spoil."""
     parameters = game.discriminator.named_parameters()
@@ -420,6 +448,18 @@ def test_zero_sum_minimises_the_whole_value_of_the_discriminator_ahead():
             parameter.data.view(-1)[i] += 1e-5
             numeric.append((ends[0] - ends[1]) / 2e-5)
     torch.testing.assert_close(gradient, torch.tensor(numeric).to(gradient), rtol=1e-4, atol=1e-8)
+
+
+def test_what_is_returned_is_the_loss_of_the_fakes_alone_in_a_zero_sum_game_too():
+    game = smooth_game()
+    losses = [
+        game.step_generator(2, loss_function=minimax_generator_loss, zero_sum=zero_sum) for zero_sum in (False, True)
+    ]
+    assert torch.equal(*losses)
+    judge = copy.deepcopy(game)
+    judge.optimizer = OPTIMIZERS["SGD"](judge.discriminator.parameters())
+    judge.train_discriminator(2)
+    torch.testing.assert_close(losses[1], minimax_generator_loss(judge.discriminator(judge.fake())).detach())
 
 
 def test_the_term_of_the_real_images_matters_only_when_looking_ahead():
