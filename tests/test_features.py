@@ -214,12 +214,13 @@ def part(dataset: Dataset, chosen: slice) -> Dataset:
 
 @pytest.fixture(scope="module")
 def abc_classifier(three_letters) -> Classifier:
-    return trained(part(three_letters, slice(400)), total_images=8_000)
+    classifier = trained(part(three_letters, slice(400)), total_images=8_000)
+    assert not classifier.training, "it judges from now on"
+    return classifier
 
 
 def test_a_classifier_learns_another_data_set(three_letters, abc_classifier):
     assert accuracy(abc_classifier, part(three_letters, slice(400, None))) >= 0.97
-    assert not abc_classifier.training
 
 
 def test_a_classifier_is_taught_to_be_unsure_of_what_is_no_class(three_letters, abc_classifier):

@@ -221,6 +221,14 @@ def test_stepped_copy_sees_the_same_loss_and_so_only_its_gradient_is_wrong():
     torch.testing.assert_close(game.step_generator(2), copied)
 
 
+def test_the_judge_of_some_steps_later_has_its_spectral_norm_as_it_is_then():
+    """One more power iteration while it judges would change its estimates, and with them the loss."""
+    game = image_game(OPTIMIZERS["SGD"], **OPTIONS["spectral norm"])
+    game.train_discriminator(2)
+    copied = game.step_generator(2, update_generator_with_a_stepped_copy)
+    torch.testing.assert_close(game.step_generator(2), copied, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_looking_ahead_goes_where_the_real_optimizer_then_goes(rule, options):
@@ -516,6 +524,14 @@ def test_mutant_adam_without_a_guarded_root_is_caught(num_before, monkeypatch):
 def test_a_rule_that_is_not_repeated_is_refused_by_name(make_optimizer, name):
     game = smooth_game(make_optimizer)
     with pytest.raises(InvalidInput, match=f"optimizer is {name}: use"):
+        game.step_generator(1)
+
+
+def test_a_rule_that_is_not_repeated_is_refused_in_any_group():
+    game = smooth_game()
+    first, *others = game.discriminator.parameters()
+    game.optimizer = ADAM([{"params": [first]}, {"params": others, "weight_decay": 0.1}], 0.1)
+    with pytest.raises(InvalidInput, match="Adam with weight_decay"):
         game.step_generator(1)
 
 
