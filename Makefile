@@ -10,8 +10,8 @@ SITE := _build/html/index.html
 BOOK_TESTS := tests/claims $(wildcard tests/test_book_*.py) tests/test_contributing.py tests/test_cover.py tests/test_exercises.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install book site serve test test-core test-book test-notebooks test-site fuzz gpu-report oldest links \
-	lint format check set-repository clean
+.PHONY: help install book site serve test test-core test-book test-notebooks test-site fuzz mutants gpu-report oldest \
+	links lint format check set-repository clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ SECONDS ?= 600
 fuzz: $(INSTALLED) ## Damage and forge at random what is read from outside, for at most SECONDS=600
 	DCGAN_FUZZ=100000 OMP_NUM_THREADS=1 timeout $(SECONDS) $(BIN)/python -m pytest -x -n $(WORKERS) tests/test_fuzz.py \
 		|| [ $$? -eq 124 ]
+
+mutants: $(INSTALLED) ## Change the package for the worse, over and over, and see that tests fail: ROOM=losses for one room
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants/run.py --workers $(WORKERS) $(if $(ROOM),--room $(ROOM))
 
 test-site: site ## Build the site and test its pages
 	$(BIN)/python -m pytest tests/site

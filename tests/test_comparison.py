@@ -1,11 +1,10 @@
-"""Seven methods on data sets with known modes: what is counted, when it is measured, and that a comparison goes on."""
+"""A comparison plays what the protocol says, measures it at the right time, and goes on where it was stopped."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,23 +12,24 @@ import torch
 from dcgan_core.capture import Way
 from dcgan_core.config import InvalidInput
 from dcgan_core.iteration import advance
-from dcgan_core.laboratory import comparison, mode_statistics, protocol, ring
+from dcgan_core.laboratory import comparison, protocol
 from dcgan_core.laboratory.comparison import Game, compare, play
-from dcgan_core.laboratory.outcomes import describe, describe_points, median_interval, outcomes, read, summarise, table
-from dcgan_core.laboratory.protocol import (
-    COSTLY,
-    METHODS,
-    PILOTS,
-    PLAIN,
-    RATES,
-    SEEDS,
-    image_config,
-    marks,
-    point_config,
-)
-from dcgan_core.runtime import Machine
+from dcgan_core.laboratory.outcomes import read, summarise, table
+from dcgan_core.laboratory.protocol import COSTLY, METHODS, PILOTS, PLAIN, RATES
+from dcgan_core.runtime import Machine, choose_machine
 
 COSTS = dict.fromkeys(METHODS, 1.0) | {COSTLY: 5.0, "unrolled": 4.0}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_images():
+    """Data sets so small that drawing them takes no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dcgan_core.data.named.NUM_GLYPHS", {"train": 500, "test": 2_000})
+        patch.setattr("dcgan_core.data.named.NUM_STACKED", {"train": 500, "test": 400})
+        yield
+    comparison._images.cache_clear()
+    comparison._judge.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -43,55 +43,6 @@ def small(monkeypatch):
     monkeypatch.setattr(comparison, "COST_UPDATES", 1)
 
 
-def test_a_perfect_histogram_overlaps_fully():
-    found = describe(torch.full((4,), 25), torch.full((4,), 25), 100)
-    assert found["overlap"] == found["good"] == 1 and found["covered"] == found["reached"] == 4
-    assert found["kl"] == pytest.approx(0)
-
-
-def test_one_mode_hit_perfectly_overlaps_by_its_due_only():
-    found = describe(torch.tensor([100, 0, 0, 0]), torch.tensor([100, 0, 0, 0]), 100)
-    assert found["good"] == 1 and found["overlap"] == 0.25 and found["kl"] == pytest.approx(math.log(4))
-
-
-def test_all_modes_reached_but_missed_overlap_little():
-    found = describe(torch.tensor([1, 0, 1, 0]), torch.full((4,), 25), 100)
-    assert found["reached"] == 4 and found["covered"] == 2 and found["overlap"] == 0.02
-
-
-def test_the_overlap_is_one_less_the_total_variation_from_the_uniform_distribution():
-    counts = torch.tensor([40, 10, 0, 30])  # 20 of 100 are not good: an outcome of its own, due to none
-    shares = torch.cat([counts / 100, torch.tensor([0.2])])
-    due = torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0])
-    expected = 1 - 0.5 * float((shares - due).abs().sum())
-    assert describe(counts, counts, 100)["overlap"] == pytest.approx(expected)
-
-
-def test_points_are_counted_as_mode_statistics_counts_them():
-    mixture = ring()
-    points = mixture.sample(500, rng=torch.Generator().manual_seed(0)) * 1.02
-    points[:3] = torch.nan
-    found, expected = describe_points(mixture, points), mode_statistics(mixture, points)
-    assert found["covered"] == int(expected.covered) and found["good"] == pytest.approx(float(expected.good))
-    assert found["num_samples"] == 500
-
-
-@pytest.mark.parametrize(("n", "left", "level"), [(5, 0, 0.9375), (8, 1, 0.9296875), (3, 0, 0.75)])
-def test_the_interval_ends_at_order_statistics_and_holds_the_median_as_often_as_it_says(n, left, level):
-    values = list(range(n))
-    assert median_interval(values)[1:] == (left, n - 1 - left)
-    rng = torch.Generator().manual_seed(0)
-    draws = torch.randn(20_000, n, generator=rng).sort(dim=1).values
-    held = ((draws[:, left] <= 0) & (draws[:, n - 1 - left] >= 0)).float().mean()
-    assert float(held) == pytest.approx(level, abs=0.01)
-
-
-def test_budgets_are_equal_updates_and_equal_time():
-    assert marks("minimax", 1_000, COSTS) == {"updates": 1_000, "time": 1_000}
-    assert marks("unrolled", 1_000, COSTS) == {"updates": 1_000, "time": 250}
-    assert marks(PLAIN, 1_000, COSTS) == {"updates": 1_000, "time": 1_000, "longer": 5_000}
-
-
 def test_play_looks_exactly_at_the_marks():
     made = itertools.count(1)
     count = [0]
@@ -100,25 +51,205 @@ def test_play_looks_exactly_at_the_marks():
         count[0] = next(made)
 
     game = Game(update, lambda: [{"updates made": count[0]}])
-    found = [(mark, seen[0]["updates made"]) for mark, _, seen in play(game, {7, 2})]
+    found = [(mark, seen[0]["updates made"]) for mark, _, seen in play(game, [7, 2, 7])]
     assert found == [(2, 2), (7, 7)]
 
 
-def test_every_method_means_what_its_paper_says():
-    assert point_config("ring", COSTLY, 1e-3).loss == "wasserstein-penalty"
-    for method in METHODS:
-        points, images = point_config("ring", method, 1e-3), image_config("letters", method, 1e-3, 0)
-        critic = points.loss.startswith("wasserstein")
-        assert points.loss == images.loss
-        assert points.discriminator_steps == images.discriminator_steps == (5 if critic else 1)
-        assert images.total_steps == protocol.NUM_UPDATES["letters"], "the same number of generator updates"
-    assert image_config("letters", COSTLY, 1e-3, 0).discriminator_norm == "layer"
-    assert image_config("letters", "spectral norm", 1e-3, 0).discriminator_norm == "none"
-    assert point_config("grid", "unrolled", 1e-3).unrolled_steps == 5
+def test_training_time_is_that_of_all_updates_and_of_nothing_else(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+
+    def takes(seconds):
+        now[0] += seconds
+        return [{}]
+
+    game = Game(lambda: takes(1.0), lambda: takes(100.0))
+    found = []
+    for mark, seconds, _ in play(game, [2, 7]):
+        found.append((mark, seconds))
+        takes(1000.0)  # writing the outcome down
+    assert found == [(2, 2.0), (7, 7.0)]
 
 
-def test_pilots_are_not_among_the_reported_seeds():
-    assert not any(set(SEEDS[one]) & set(PILOTS[one]) for one in SEEDS)
+@dataclass
+class Played:
+    """A game that only counts its updates."""
+
+    data: str
+    method: str
+    rate: float
+    seeds: tuple[int, ...]
+    updates: int = 0
+
+
+def luck(method: str, rate: float, seed: int) -> float:
+    """How far a made-up game is from perfect. Pilots do best at 1e-3, or 3e-4 with minimax, and other seeds worst."""
+    is_pilot = seed >= 100
+    return float((rate == (3e-4 if method == "minimax" else 1e-3)) != is_pilot)
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[Played]:
+    """All games that are played, which only count, with made-up outcomes and costs."""
+    games: list[Played] = []
+
+    def begin(data, method, rate, seeds):
+        game = Played(data, method, rate, tuple(seeds))
+        games.append(game)
+
+        def update():
+            game.updates += 1
+
+        def look():
+            found = [{"overlap": 1 - luck(method, rate, seed), "of seed": seed, "at": game.updates} for seed in seeds]
+            return [one | ({} if data == "ring" else {"frechet_distance": 1 - one["overlap"]}) for one in found]
+
+        return Game(update, look)
+
+    def image_game(data, method, rate, seed, machine, root):
+        return begin(data, method, rate, [seed])
+
+    monkeypatch.setattr(comparison, "point_game", begin)
+    monkeypatch.setattr(comparison, "image_game", image_game)
+    monkeypatch.setattr(comparison, "relative_costs", lambda *_: COSTS)
+    monkeypatch.setattr(comparison, "real_images", lambda *_: {"num_samples": 1})
+    return games
+
+
+def test_points_are_played_at_every_rate_by_all_seeds_side_by_side(tmp_path, counted):
+    path = tmp_path / "comparison.jsonl"
+    found = compare(path, data=["ring"], methods=[PLAIN, COSTLY], num_seeds=2, num_updates=10, progress=False)
+    seeds = (0, 1, *PILOTS["points"])
+    expected = [("ring", method, rate, seeds) for method in (PLAIN, COSTLY) for rate in RATES["points"]]
+    assert [(game.data, game.method, game.rate, game.seeds) for game in counted] == expected
+    assert {(game.method, game.updates) for game in counted} == {(PLAIN, 50), (COSTLY, 10)}
+    assert all(line["seed"] == line["of seed"] and line["updates"] == line["at"] for line in found)
+    assert {(line["method"], *line["budgets"], line["updates"]) for line in found} == {
+        *((PLAIN, "updates", "time", 10), (PLAIN, "longer", 50)),
+        *((COSTLY, "time", 2), (COSTLY, "updates", 10)),
+    }
+    assert len(found) == 2 * 2 * len(RATES["points"]) * len(seeds)
+
+
+def test_images_choose_each_methods_rate_by_its_pilots_on_letters_which_are_trained_no_longer(tmp_path, counted):
+    path = tmp_path / "comparison.jsonl"
+    data, methods = ["letters", "stacked digits"], ["minimax", PLAIN]
+    compare(path, data=data, methods=methods, num_seeds=2, num_updates=10, progress=False)
+    pilots = [game for game in counted if game.seeds == (100,)]
+    assert {(game.data, game.method, game.rate) for game in pilots} == {
+        ("letters", method, rate) for method in methods for rate in RATES["images"]
+    }
+    assert {game.updates for game in pilots} == {10}
+    own = [game for game in counted if game.seeds != (100,)]
+    assert [(game.data, game.method, game.rate, game.seeds) for game in own] == [
+        (name, method, 3e-4 if method == "minimax" else 1e-3, (seed,))
+        for name in data
+        for seed in (0, 1)
+        for method in methods
+    ]
+    assert {(game.method, game.updates) for game in own} == {("minimax", 10), (PLAIN, 50)}
+
+
+def test_wherever_a_comparison_is_cut_only_what_is_missing_is_played_again(tmp_path, counted):
+    path, settings = tmp_path / "comparison.jsonl", dict(methods=[PLAIN, COSTLY], num_seeds=1, num_updates=10)
+    settings |= dict(data=["ring", "letters"], progress=False)
+
+    def results(found):
+        return sorted(json.dumps({**line, "seconds": 0}, sort_keys=True) for line in found)
+
+    whole = results(compare(path, **settings))
+    lines = path.read_text().splitlines()
+    for kept in range(1, len(lines) + 1):
+        path.write_text("\n".join(lines[:kept]) + "\n")
+        counted.clear()
+        assert results(compare(path, **settings)) == whole
+        missing = [json.loads(line) for line in lines[kept:]]
+        games = {(line["data"], line["method"], line["rate"]) for line in missing if line["kind"] == "outcome"}
+        again = [(game.data, game.method, game.rate) for game in counted]
+        assert set(again) == games
+        alone = [game for game in counted if game.data == "letters"]
+        assert len({(game.method, game.rate, game.seeds) for game in alone}) == len(alone)
+
+
+def test_costs_are_measured_once(tmp_path, counted, monkeypatch):
+    measured = []
+    monkeypatch.setattr(comparison, "relative_costs", lambda *_: measured.append(1) or COSTS)
+    for methods in ([PLAIN], ["minimax"]):
+        compare(tmp_path / "new.jsonl", data=["ring"], methods=methods, num_seeds=1, num_updates=1, progress=False)
+    assert measured == [1]
+
+
+class Watched:
+    """An image game with what its players were shown."""
+
+    def __init__(self, monkeypatch, method: str, seed: int) -> None:
+        self.real: list[torch.Tensor] = []
+        self.trained: list[torch.Tensor] = []
+        self.judged: list[torch.Tensor] = []
+        begin, advance = comparison.start, comparison.advance
+
+        def start(config, machine):
+            state = begin(config, machine)
+
+            def note(generator, inputs):
+                (self.trained if generator.training else self.judged).append(inputs[0].detach())
+
+            state.generator.register_forward_pre_hook(note)
+            return state
+
+        def step(state, real, machine):
+            self.real.append(real)
+            return advance(state, real, machine)
+
+        monkeypatch.setattr(comparison, "start", start)
+        monkeypatch.setattr(comparison, "advance", step)
+        self.game = comparison.image_game("letters", method, 1e-3, seed, choose_machine("cpu", "float32"), "data")
+
+
+def test_an_image_game_is_judged_by_latents_that_no_training_and_no_other_seed_has(monkeypatch):
+    judged = []
+    for seed in (0, 1, 100):
+        watched = Watched(monkeypatch, PLAIN, seed)
+        for _ in range(2):
+            watched.game.update()
+            watched.game.look()
+        shown = torch.cat(watched.judged)
+        assert torch.equal(*shown.chunk(2)), "the same at each look"
+        judged.append(shown.chunk(2)[0])
+        trained = torch.cat(watched.trained)
+        assert len(trained) == 2 * protocol.IMAGES.batch_size
+        assert torch.cdist(judged[-1], trained).min() > 0.1
+        monkeypatch.undo()
+    assert len(judged[0]) > 1 and len(torch.cat(judged).unique(dim=0)) == sum(map(len, judged))
+
+
+def test_an_image_game_is_shown_new_images_in_an_order_of_its_seed(monkeypatch):
+    shown = []
+    for seed in (0, 1):
+        watched = Watched(monkeypatch, PLAIN, seed)
+        for _ in range(3):
+            watched.game.update()
+        shown.append(torch.cat(watched.real).flatten(1))
+        assert len(shown[-1].unique(dim=0)) == 3 * protocol.IMAGES.batch_size
+        monkeypatch.undo()
+    assert not torch.equal(*shown)
+
+
+@pytest.mark.parametrize(("method", "num_steps"), [(PLAIN, 1), (COSTLY, 5), ("unrolled", 1)])
+def test_each_step_of_a_critic_gets_a_batch_of_its_own(monkeypatch, method, num_steps):
+    watched = Watched(monkeypatch, method, 0)
+    watched.game.update()
+    (real,) = watched.real
+    assert len(real) == num_steps * protocol.IMAGES.batch_size == len(torch.cat(watched.trained))
+    assert len(real.flatten(1).unique(dim=0)) == len(real)
+
+
+def test_points_are_judged_by_the_same_latents_at_each_look():
+    game = comparison.point_game("ring", PLAIN, 1e-3, (0, 1))
+    first = game.look()
+    assert game.look() == first and [one["num_samples"] for one in first] == [50, 50]
+    game.update()
+    assert game.look() != first or first[0]["reached"] == 0
 
 
 def test_a_comparison_of_points_plays_everything_and_its_table_says_so(tmp_path):
@@ -220,11 +351,6 @@ def test_more_seeds_than_the_protocol_has_are_refused(tmp_path):
         compare(tmp_path / "new.jsonl", data=["ring"], num_seeds=9)
 
 
-def test_a_run_that_was_played_again_counts_once():
-    line = {"kind": "outcome", "data": "ring", "method": PLAIN, "rate": 1e-3, "seed": 0, "updates": 5}
-    assert outcomes([{**line, "good": 1}, {**line, "good": 2}]) == [{**line, "good": 2}]
-
-
 @pytest.mark.parametrize(("name", "value"), [("data", "spiral"), ("methods", "hinge")])
 def test_unknown_names_are_refused_before_anything_is_written(tmp_path, name, value):
     with pytest.raises(InvalidInput, match=f"^{name} has {value!r}, but knows only"):
@@ -237,7 +363,7 @@ def test_what_real_images_would_get_is_noted_once(tmp_path):
     for _ in range(2):
         compare(path, data=["letters", "ring"], methods=[], progress=False)
     (real,) = (line for line in read(path) if line["kind"] == "real")
-    assert real["data"] == "letters" and real["num_samples"] == 10_000
+    assert real["data"] == "letters" and real["num_samples"] == 2_000, "as many as are held out"
     assert real["covered"] == 26 and real["overlap"] > 0.9
     assert real["frechet_distance"] == pytest.approx(0, abs=1e-3), "they are what generated ones are compared with"
 
@@ -255,3 +381,18 @@ def test_costs_are_ratios_of_times_in_the_same_round(monkeypatch):
         return update
 
     assert comparison.in_turns({"plain": takes(1), "dear": takes(3)}, "plain") == {"plain": 1, "dear": 3}
+
+
+def test_neither_warming_up_nor_a_single_slow_round_counts_as_a_cost(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(comparison, "COST_ROUNDS", 3)
+    seconds = {"plain": iter([1.0, 1.0, 1.0, 1.0]), "dear": iter([900.0, 3.0, 700.0, 3.0])}
+
+    def takes(name):
+        def update():
+            now[0] += next(seconds[name])
+
+        return update
+
+    assert comparison.in_turns({name: takes(name) for name in seconds}, "plain") == {"plain": 1, "dear": 3}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import NAMES, Batches, load, load_folder, scale, stacked_digits, unscale
+from dcgan_core.data import NAMES, Batches, glyphs, load, load_folder, named, scale, stacked_digits, unscale
 
 EVERY_VALUE = torch.arange(256, dtype=torch.uint8)
 
@@ -143,6 +143,12 @@ def test_glyphs_carry_their_labels(monkeypatch):
     assert not torch.equal(train.images, load("glyphs", image_size=16, channels=3, seed=1).images)
 
 
+def test_there_are_as_many_images_as_the_chapters_say():
+    """Chapters 1, 7 and 9 name the letters; of stacks, fifty of each class, and as many held out as letters."""
+    assert named.NUM_GLYPHS == {"train": 20_000, "test": 10_000}
+    assert named.NUM_STACKED == {"train": 50 * 1_000, "test": 10_000}
+
+
 @pytest.fixture
 def few_digits(monkeypatch):
     """Data sets so small that drawing them takes no time."""
@@ -155,6 +161,17 @@ def test_digits_carry_their_ten_labels(few_digits):
     assert train.images.shape == (60, 1, 16, 16) and test.images.shape == (30, 1, 16, 16)
     assert train.class_names == tuple("0123456789") and set(train.labels.tolist()) == set(range(10))
     assert not torch.equal(train.images[:30], test.images)
+
+
+@pytest.mark.parametrize(("name", "characters"), [("glyphs", glyphs.LETTERS), ("digits", glyphs.DIGITS)])
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_characters_are_those_of_the_part_and_the_seed_that_were_asked_for(few_digits, name, characters, split, seed):
+    """Without the split, held-out letters would be the training letters in other poses, and merely fewer."""
+    drawn = glyphs.render(named.NUM_GLYPHS[split], image_size=16, seed=seed, split=split, characters=characters)
+    loaded = load(name, image_size=16, split=split, seed=seed)
+    assert torch.equal(loaded.images, torch.from_numpy(drawn.images))
+    assert torch.equal(loaded.labels, torch.from_numpy(drawn.letter))
 
 
 def assert_channels_are_the_digits_of_the_label(stacked, single) -> None:
@@ -189,6 +206,35 @@ def test_stacked_digits_depend_on_the_seed_alone(few_digits):
     first, again, other = (load("stacked-digits", image_size=16, channels=3, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.images, again.images) and torch.equal(first.labels, again.labels)
     assert not torch.equal(first.labels, other.labels)
+
+
+def chosen(split: str, seed: int = 0) -> torch.Tensor:
+    """Which of the digits each channel (N, 3) of the stacked digits shows."""
+    single = load("digits", image_size=16, split=split, seed=seed)
+    numbers = {image.numpy().tobytes(): number for number, image in enumerate(single.images)}
+    assert len(numbers) == len(single.images)
+    stacked = load("stacked-digits", image_size=16, channels=3, split=split, seed=seed)
+    return torch.tensor([[numbers[channel[None].numpy().tobytes()] for channel in image] for image in stacked.images])
+
+
+def share_equal(first: torch.Tensor, second: torch.Tensor) -> float:
+    return float((first == second).double().mean())
+
+
+def test_what_is_stacked_is_drawn_by_itself_in_each_part_and_not_as_the_digits_were(few_digits, monkeypatch):
+    """The share of equal draws is what chance gives, 1 in 60 or 1 in 10; one stream of numbers used twice gives 1."""
+    monkeypatch.setattr("dcgan_core.data.named.NUM_GLYPHS", {"train": 60, "test": 60})
+    train, test = chosen("train"), chosen("test")
+    assert share_equal(train[:40], test) < 0.1
+    labels = load("digits", image_size=16).labels
+    assert share_equal(train.flatten()[:60] * 10 // 60, labels) < 0.4
+
+
+def test_the_channels_of_a_stack_are_independent(few_digits):
+    """Each pair of channels shows the same digit, or the next one, as seldom as chance says."""
+    first, second, third = chosen("train").T
+    for step in (0, 1, 2):
+        assert share_equal((first + step) % 60, second) < 0.06 and share_equal((second + step) % 60, third) < 0.06
 
 
 @pytest.mark.parametrize("name", ["stacked-digits", "stacked-mnist"])
@@ -270,11 +316,26 @@ def test_tiny_images_are_enlarged_and_named(tmp_path, size):
         assert only_image(tmp_path).unique().tolist() == [77]
 
 
-def test_the_centre_of_a_long_image_is_cut_out(tmp_path):
-    image = grey(0, (60, 20))
-    image.paste(200, (20, 0, 40, 20))
-    image.save(tmp_path / "wide.png")
+def test_an_image_of_exactly_the_size_that_is_wanted_is_used_as_it_is(tmp_path):
+    """Byte for byte, and without a word: nothing is cut off, resampled or called small."""
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    np.testing.assert_array_equal(only_image(tmp_path)[0], pixels)
+
+
+@pytest.mark.parametrize(("size", "centre"), [((60, 20), (20, 0, 40, 20)), ((20, 60), (0, 20, 20, 40))])
+def test_the_centre_of_a_long_image_is_cut_out(tmp_path, size, centre):
+    image = grey(0, size)
+    image.paste(200, centre)
+    image.save(tmp_path / "long.png")
     assert only_image(tmp_path)[0, 4:-4, 4:-4].unique().tolist() == [200]
+
+
+def test_a_large_image_is_averaged_down_instead_of_skipping_pixels(tmp_path):
+    """A one-pixel checkerboard becomes even grey."""
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "board.png")
+    assert (only_image(tmp_path).float() - 127.5).abs().max() < 30
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "CMYK"])
@@ -380,17 +441,20 @@ def sample_file(suffix: str) -> bytes:
 # Torchvision's sets, offline
 
 
-def write_mnist(folder: Path, num_images: int = 5) -> np.ndarray:
+def write_mnist(folder: Path, num_images: int = 5) -> dict[str, np.ndarray]:
+    """Files of both parts, with other images in each; returns the images (N, 28, 28)."""
     folder.mkdir(parents=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (num_images, 28, 28), np.uint8)
-    pixels[0] = 255
-    labels = np.arange(num_images, dtype=np.uint8)
-    for part in ("train", "t10k"):
+    written = {}
+    for number, (split, part) in enumerate({"train": "train", "test": "t10k"}.items()):
+        pixels = np.random.default_rng(number).integers(0, 256, (num_images, 28, 28), np.uint8)
+        pixels[0] = 255
+        labels = np.arange(num_images, dtype=np.uint8)
         (folder / f"{part}-images-idx3-ubyte").write_bytes(
             struct.pack(">4i", 2051, num_images, 28, 28) + pixels.tobytes()
         )
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, num_images) + labels.tobytes())
-    return pixels
+        written[split] = pixels
+    return written
 
 
 @pytest.mark.parametrize(("name", "kind"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
@@ -404,12 +468,24 @@ def test_mnist_files_that_are_there_need_no_network(tmp_path, name, kind):
     assert load(name, image_size=32, channels=3, root=tmp_path).images.shape == (5, 3, 32, 32)
 
 
+@pytest.mark.parametrize("image_size", [16, 32, 64])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_mnist_is_brought_to_size_as_pillow_would_by_bilinear_means(tmp_path, image_size, split):
+    written = write_mnist(tmp_path / "mnist" / "MNIST" / "raw")[split]
+    size = (image_size, image_size)
+    expected = [np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in written]
+    found = load("mnist", image_size=image_size, root=tmp_path, split=split).images[:, 0]
+    np.testing.assert_allclose(found.float(), np.stack(expected).astype(float), atol=1)
+
+
 def test_stacked_mnist_is_made_of_the_mnist_that_is_there(tmp_path, few_digits):
     write_mnist(tmp_path / "mnist" / "MNIST" / "raw")
     for split in ("train", "test"):
         stacked = load("stacked-mnist", image_size=32, channels=3, root=tmp_path, split=split)
         assert stacked.name == "stacked-mnist"
         assert_channels_are_the_digits_of_the_label(stacked, load("mnist", image_size=32, root=tmp_path, split=split))
+    first, other = (load("stacked-mnist", channels=3, root=tmp_path, seed=seed).labels for seed in (0, 1))
+    assert not torch.equal(first, other), "the digits are the same for every seed; which are stacked is not"
 
 
 def write_cifar10(folder: Path) -> np.ndarray:

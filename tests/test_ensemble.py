@@ -15,7 +15,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 pytest.importorskip("scipy")  # the laboratory needs it; what trains a GAN does not
 
-from dcgan_core.config import InvalidInput
+from dcgan_core.config import Config, InvalidInput
 from dcgan_core.laboratory import ensemble, stacked
 from dcgan_core.laboratory.ensemble import MIXTURES, PointConfig, advance, build, start, train
 from dcgan_core.laboratory.mixtures import PointDiscriminator, PointGenerator, mode_statistics
@@ -114,10 +114,48 @@ def test_many_seeds_together_are_the_same_as_one_after_the_other(loss):
         {"unrolled_steps": 3, "beta1": 0.9},
         {"unrolled_steps": 2, "loss": "minimax"},
         {"unrolled_steps": 2, "loss": "relativistic"},
+        {"penalty_weight": 3.0, "loss": "wasserstein-penalty"},
+        {"clip_limit": 0.1, "loss": "wasserstein-clipping"},
     ],
 )
 def test_every_option_means_the_same_together_as_alone(changes):
     assert_same_as_one_after_the_other(replace(TINY, **changes))
+
+
+def test_the_players_are_built_as_the_config_says():
+    """Linear layers by number and width, the activation between them, and the discriminator's options."""
+    config = PointConfig(latent_size=5, generator_depth=1, generator_width=6, activation="tanh")
+    config = replace(config, discriminator_depth=3, discriminator_width=7, minibatch_std=True, spectral_norm=True)
+    generator, discriminator = build(config, torch.Generator().manual_seed(0))
+
+    def sizes(network: torch.nn.Module) -> list[tuple[int, int]]:
+        linear = [layer for layer in network.layers if isinstance(layer, torch.nn.Linear)]
+        return [(layer.in_features, layer.out_features) for layer in linear]
+
+    assert sizes(generator) == [(5, 6), (6, 2)]
+    assert sizes(discriminator) == [(2, 7), (7, 7), (7, 7), (8, 1)]
+    for network, num_activations in ((generator, 1), (discriminator, 3)):
+        assert sum(isinstance(layer, torch.nn.Tanh) for layer in network.layers) == num_activations
+    linear = [layer for layer in discriminator.layers if isinstance(layer, torch.nn.Linear)]
+    assert all(torch.nn.utils.parametrize.is_parametrized(layer) for layer in linear)
+    plain = build(TINY, torch.Generator().manual_seed(0))[1]
+    assert [type(layer).__name__ for layer in plain.layers] == ["Linear", "ReLU"] * 2 + ["Linear"]
+    assert not any(torch.nn.utils.parametrize.is_parametrized(layer) for layer in plain.layers)
+
+
+def test_points_and_images_play_by_the_same_rules_unless_told_otherwise():
+    """The games' settings have one default in `PointConfig` and `Config`; modes are counted in 2,500 samples."""
+    shared = ("loss", "penalty_weight", "clip_limit", "spectral_norm", "minibatch_std")
+    shared += ("unrolled_steps", "discriminator_steps", "beta1", "beta2")
+    for name in shared:
+        assert getattr(PointConfig(), name) == getattr(Config(), name), name
+    assert PointConfig().snapshot_samples == 2500
+
+
+def test_the_preset_that_collapses_differs_from_the_one_that_covers_by_its_activation_and_its_slow_discriminator():
+    covers, collapses = (dataclasses.asdict(preset) for preset in (ensemble.COVERS, ensemble.COLLAPSES))
+    assert {name for name in covers if covers[name] != collapses[name]} == {"activation", "discriminator_learning_rate"}
+    assert collapses["discriminator_learning_rate"] < collapses["generator_learning_rate"] / 5
 
 
 def averaging(*arguments, **options):
@@ -250,6 +288,7 @@ def test_snapshots_show_the_same_latents_at_the_stated_steps():
     history = train(TINY, SEEDS)
     assert history.steps.tolist() == [0, 3, 6, 7]
     assert history.samples.shape == (4, 3, 50, 2) and history.losses.shape == (2, 7, 3)
+    assert not history.samples.requires_grad and not history.losses.requires_grad, "no graph is kept"
     expected = mode_statistics(MIXTURES["ring"](), history.samples)
     assert torch.equal(history.statistics.counts, expected.counts) and history.statistics.covered.shape == (4, 3)
     halted = train(replace(TINY, generator_learning_rate=1e-12), SEEDS)
@@ -289,6 +328,11 @@ def test_every_field_has_a_default_and_a_help_text():
         ("activation", "elu", "one of relu, tanh"),
         ("loss", "hinges", "one of non-saturating, "),
         ("batch_size", 0, "1 or more"),
+        ("total_steps", 0, "1 or more"),
+        ("generator_depth", 0, "1 or more"),
+        ("discriminator_depth", 0, "1 or more"),
+        ("snapshot_every_steps", 0, "1 or more"),
+        ("snapshot_samples", 0, "1 or more"),
         ("discriminator_steps", 0, "1 or more"),
         ("unrolled_steps", -1, "0 or more"),
         ("clip_limit", 0.0, "more than 0"),

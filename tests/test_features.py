@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import Tensor
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Dataset, glyphs, scale
@@ -82,6 +85,26 @@ def test_what_measuring_asks_of_a_card_is_undone():
         matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark = before
 
 
+def test_a_letter_that_can_hardly_be_seen_is_not_stretched_to_a_full_one(letters):
+    assert recognised(scale(letters.images[:300]) * 0.1) > 0.7
+    assert recognised(scale(letters.images[:300]) * 0.02) < 0.05
+
+
+def test_a_grey_classifier_looks_at_the_mean_of_the_channels():
+    images = scale(held_out(20, channels=3).images)
+    colour, _ = measure(letter_classifier(), images)
+    grey, _ = measure(letter_classifier(), images.mean(dim=1, keepdim=True))
+    assert torch.equal(colour, grey)
+
+
+@pytest.mark.parametrize("image_size", [16, 64, 128])
+def test_images_are_brought_to_size_as_pillow_would_by_bilinear_means(image_size):
+    images = scale(held_out(20, image_size=image_size).images)
+    resized = [Image.fromarray(image[0].numpy()).resize((32, 32), Image.Resampling.BILINEAR) for image in images]
+    expected, _ = measure(letter_classifier(), torch.from_numpy(np.stack(resized))[:, None])
+    torch.testing.assert_close(measure(letter_classifier(), images)[0], expected, rtol=1e-3, atol=1e-3)
+
+
 def test_measuring_does_not_depend_on_batch_mates(letters):
     images = scale(letters.images[:60])
     together, probabilities = measure(letter_classifier(), images)
@@ -116,6 +139,69 @@ def test_imperfect_images_stay_in_range_and_close_to_the_original(channels, imag
     assert 0 < own < (bent - images.roll(1, 0)).square().mean() / 2
 
 
+def test_the_first_half_of_non_classes_shows_two_letters_in_one_and_the_other_half_is_noise(letters):
+    torch.manual_seed(0)
+    images = scale(letters.images[:20])
+    pairs, noise = non_classes(images).chunk(2)
+    for image, pair in zip(images, pairs, strict=False):
+        others = [other for other in images if not torch.equal(other, image)]
+        assert any(torch.equal(pair, torch.maximum(image, other)) for other in others)
+    assert noise.min() < -0.8 and noise.max() > 0.8
+
+
+def test_noise_has_grains_of_every_size_from_a_pixel_to_an_eighth():
+    """Neighbours differ by 2/3 where each pixel is drawn for itself; half as much where grains are twice as large."""
+    torch.manual_seed(0)
+    noise = [non_classes(torch.zeros(20, 1, 32, 32))[10:] for _ in range(40)]
+    steps = torch.stack([(one[..., 1:] - one[..., :-1]).abs().mean() for one in noise]).sort().values
+    assert steps[-1].item() == pytest.approx(2 / 3, rel=0.05) and steps[0].item() < steps[-1].item() / 8
+    assert (steps[1:] / steps[:-1]).log().gt(0.4).sum() == 3, "four sizes"
+
+
+INNER = (..., slice(6, -6), slice(6, -6))  # where nothing comes in from outside
+
+
+def test_imperfect_images_are_dimmed_and_noisy_each_by_its_own_amount():
+    """Of mid-grey: 0 becomes u - 1 with u from 0.6 to 1, and noise with a deviation from 0 to 0.2."""
+    torch.manual_seed(0)
+    worn = imperfect(torch.zeros(300, 1, 32, 32))[100:][INNER]
+    levels, deviations = worn.mean((1, 2, 3)), worn.std((1, 2, 3))
+    for values, low, high in ((levels, -0.4, 0.0), (deviations, 0.0, 0.2)):
+        width = high - low
+        assert abs(values.min() - low) < 0.05 * width and abs(values.max() - high) < 0.05 * width
+        assert values.mean().item() == pytest.approx(low + width / 2, abs=0.1 * width)
+    assert abs(torch.corrcoef(torch.stack([levels, deviations]))[0, 1]) < 0.2
+
+
+def test_the_first_third_of_imperfect_images_is_coarse_and_no_other_is():
+    torch.manual_seed(0)
+    worn = imperfect(torch.zeros(300, 1, 32, 32))[INNER]
+    rough = (worn[..., 1:] - worn[..., :-1]).abs().mean((1, 2, 3)) / worn.std((1, 2, 3))
+    assert rough[:100].max() < 0.75 < 1 < rough[100:].min()  # of independent pixels, 2 / sqrt(pi) = 1.13
+
+
+def test_imperfect_images_are_bent_by_up_to_about_a_pixel_and_a_half():
+    """Where a ramp's values come from says how far they have moved; the same random numbers on grey say the rest."""
+    where = ((torch.arange(32) + 0.5) / 32 * 1.6 - 0.8).expand(300, 1, 32, 32)  # 0.05 a pixel
+    moved = []
+    for ramp in (where, where.mT):
+        torch.manual_seed(0)
+        bent = imperfect(ramp.clone())[100:][INNER]
+        torch.manual_seed(0)
+        grey = imperfect(torch.zeros(300, 1, 32, 32))[100:][INNER]
+        brightness = 1 + grey.mean((1, 2, 3), keepdim=True)
+        moved.append(((bent - grey) / brightness - ramp[100:][INNER]) / 0.05)
+    pixels = torch.stack(moved).square().mean((0, 2, 3, 4)).sqrt()  # (200,): of each image
+    assert pixels.min() < 0.1 and 1.2 < pixels.max() < 2.5
+    assert 0.5 < pixels.mean() < 0.9
+
+
+def test_what_comes_in_from_outside_is_black():
+    torch.manual_seed(0)
+    worn = imperfect(torch.full((300, 1, 32, 32), -1.0))
+    assert worn[..., 0].mean().item() == pytest.approx(worn[..., 16].mean().item(), abs=0.01)
+
+
 @pytest.fixture(scope="module")
 def three_letters() -> Dataset:
     """600 letters A, B and C as a labelled data set of another name."""
@@ -135,10 +221,53 @@ def part(dataset: Dataset, chosen: slice) -> Dataset:
     return replace(dataset, images=dataset.images[chosen], labels=dataset.labels[chosen])
 
 
-def test_a_classifier_learns_another_data_set(three_letters):
+@pytest.fixture(scope="module")
+def abc_classifier(three_letters) -> Classifier:
     classifier = trained(part(three_letters, slice(400)), total_images=8_000)
-    assert accuracy(classifier, part(three_letters, slice(400, None))) >= 0.9
-    assert not classifier.training
+    assert not classifier.training, "it judges from now on"
+    return classifier
+
+
+def test_a_classifier_learns_another_data_set(three_letters, abc_classifier):
+    assert accuracy(abc_classifier, part(three_letters, slice(400, None))) >= 0.97
+
+
+def test_a_classifier_is_taught_to_be_unsure_of_what_is_no_class(three_letters, abc_classifier):
+    """Without non-classes in its short training it would be sure of 3 in 4 pairs, and of half of the noise."""
+
+    def share_sure_of(images: Tensor) -> float:
+        _, probabilities = measure(abc_classifier, images)
+        return float((probabilities.amax(1) >= RECOGNISED_AT).double().mean())
+
+    torch.manual_seed(0)
+    images = scale(three_letters.images[400:])
+    pairs, noise = non_classes(images).chunk(2)
+    assert share_sure_of(images) > 0.95
+    assert share_sure_of(pairs) < 0.62 and share_sure_of(noise) < 0.05
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_nothing(three_letters, monkeypatch):
+    rates = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    trained(part(three_letters, slice(10)), total_images=400)
+    assert len(rates) == 40 and max(rates) == pytest.approx(3e-3, rel=0.01)
+    assert 5 < rates.index(max(rates)) < 20 and rates[0] < max(rates) / 20 and rates[-1] < max(rates) / 1000
+
+
+def test_every_image_is_shown_sooner_or_later_and_none_twice_in_an_epoch(three_letters, monkeypatch):
+    """Of 250 images in batches of 100, fifty are left over, another fifty each time."""
+    shown = []
+    monkeypatch.setattr(classifiers, "imperfect", lambda images: shown.append(images) or images)
+    trained(part(three_letters, slice(250)), total_images=2_000)
+    epochs = [torch.cat(shown[i : i + 2]).flatten(1) for i in range(0, 20, 2)]
+    assert all(len(epoch.unique(dim=0)) == 200 for epoch in epochs)
+    assert len(torch.cat(epochs).unique(dim=0)) == 250
 
 
 def test_training_a_classifier_follows_from_its_seed_and_leaves_the_random_numbers_alone(three_letters):

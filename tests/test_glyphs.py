@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 import PIL
 import pytest
-from PIL import ImageFont
+from PIL import Image, ImageFont
 
 from dcgan_core.data import glyphs
 from dcgan_core.data.glyphs import DIGITS, FONTS, LETTERS, render
@@ -69,6 +69,64 @@ def test_colour_letters_have_bright_ink_on_dark_paper():
     assert brightest[mask == 255].min() == 255
     assert colour.min(1)[mask == 255].min() >= 0.44 * 255
     assert brightest[mask == 0].max() <= 0.3 * 255 + 1
+
+
+def test_papers_have_a_hue_of_their_own():
+    """Each channel of the paper is uniform from 0 to 0.3, so two of them differ by 0.1 on average."""
+    mask, colour = render(200).images, render(200, channels=3).images / 255
+    papers = np.stack(
+        [image[:, outside[0] == 0].mean(axis=1) for image, outside in zip(colour, mask == 255, strict=True)]
+    )
+    assert np.abs(papers[:, 0] - papers[:, 1]).mean() == pytest.approx(0.1, abs=0.02)
+
+
+def test_colours_are_rounded_to_the_nearest_level():
+    """Paper is 255 times a number from U(0, 0.3). Cut off instead of rounded, its mean is half a level less."""
+    paper = glyphs._coloured(np.zeros((100_000, 1, 1), np.uint8), np.random.default_rng(0))
+    assert paper.mean() == pytest.approx(255 * 0.15, abs=0.2)
+
+
+def test_poses_fill_their_limits_and_nothing_beyond(monkeypatch):
+    """Up to 6 degrees, a scale of 0.93 to 1.07, a shear of 0.08, a shift of 3% of the side; both ways alike."""
+    poses = []
+    posed = glyphs._inverse_affine
+    monkeypatch.setattr(glyphs, "_inverse_affine", lambda *pose: poses.append(pose) or posed(*pose))
+    render(600, image_size=16)
+    angles, scales, shears = (np.array([pose[i] for pose in poses]) for i in range(3))
+    shifts = np.stack([pose[3] for pose in poses])
+    limits = [(np.rad2deg(angles), -6, 6), (scales, 0.93, 1.07), (shears, -0.08, 0.08), (shifts, -0.03, 0.03)]
+    for values, low, high in limits:
+        assert low <= values.min() < low + 0.05 * (high - low) and high - 0.05 * (high - low) < values.max() <= high
+        assert values.mean() == pytest.approx((low + high) / 2, abs=0.1 * (high - low))
+
+
+@pytest.mark.parametrize(
+    ("angle", "scale", "shear", "shift"),
+    [
+        (0, 1, 0, (0.1, 0)),
+        (0, 1, 0, (0, -0.1)),
+        (90, 1, 0, (0, 0)),
+        (0, 1.5, 0, (0, 0)),
+        (0, 1, 0.3, (0, 0)),
+        (20, 0.8, 0.2, (0.05, 0.1)),
+    ],
+)
+def test_a_pose_takes_a_dot_where_it_says(angle, scale, shear, shift):
+    """Sheared along the rows, turned clockwise (rows count downwards), scaled about the centre, and shifted."""
+    size = 200
+    master = Image.new("L", (size, size))
+    master.paste(255, (125, 65, 136, 76))  # centred 30 to the right of the centre and 30 above it
+    pose = glyphs._inverse_affine(np.deg2rad(angle), scale, shear, np.array(shift), size)
+    posed = np.asarray(master.transform(master.size, Image.Transform.AFFINE, pose, Image.Resampling.BILINEAR), float)
+    rows, columns = np.indices(posed.shape) + 0.5
+    found = [(posed * columns).sum() / posed.sum(), (posed * rows).sum() / posed.sum()]
+    right, down = 30.5 + shear * -29.5, -29.5
+    cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+    expected = [
+        100 + scale * (cos * right - sin * down) + shift[0] * size,
+        100 + scale * (sin * right + cos * down) + shift[1] * size,
+    ]
+    assert found == pytest.approx(expected, abs=0.3)
 
 
 def test_ink_is_never_cut_by_the_border(letters):

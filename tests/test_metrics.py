@@ -223,6 +223,12 @@ def test_kernel_distance_is_the_mean_over_disjoint_subsets_with_its_standard_err
     assert error == pytest.approx(scipy.stats.sem(parts))
 
 
+def test_the_kernel_distance_has_ten_subsets_unless_others_are_asked_for():
+    real, fake = normal(100, 4, 1), normal(100, 4, 2, mean=0.5)
+    parts = [slow_discrepancy(real[start : start + 10], fake[start : start + 10]) for start in range(0, 100, 10)]
+    assert kernel_distance(real, fake).error == pytest.approx(scipy.stats.sem(parts))
+
+
 def test_the_error_of_the_kernel_distance_is_the_scatter_over_fresh_samples():
     """Subsets that overlap would promise an error that is too small."""
     found = [kernel_distance(normal(200, 4, seed), normal(200, 4, 1000 + seed, mean=0.5)) for seed in range(200)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -38,6 +39,14 @@ def test_the_ring_has_its_modes_at_equal_steps_on_the_circle():
 def test_the_grid_is_square_and_centred():
     centres = grid(5, spacing=2.0).centres
     assert sorted(map(tuple, centres.tolist())) == [(x, y) for x in range(-4, 5, 2) for y in range(-4, 5, 2)]
+
+
+def test_ring_and_grid_are_by_default_those_of_the_literature():
+    """Eight modes at a distance of 2 with a deviation of 0.02 (Metz et al.); 5 times 5, 2 apart, with 0.05 (VEEGAN)."""
+    assert (ring().num_modes, ring().sigma) == (8, 0.02)
+    assert torch.allclose(ring().centres.norm(dim=1), torch.tensor(2.0).double())
+    assert (grid().num_modes, grid().sigma) == (25, 0.05)
+    assert torch.pdist(grid().centres).min() == 2
 
 
 @pytest.mark.parametrize("mixture", [ring(), grid(), ring(3, 1.0, 0.5)])
@@ -121,6 +130,12 @@ def test_modes_hit_evenly_diverge_by_the_log_of_what_is_missing(num_hit):
     assert found.kl.item() == pytest.approx(math.log(8 / num_hit), abs=1e-12)
 
 
+def test_a_divergence_is_never_negative_not_even_by_rounding():
+    """Of 5, 13 or 26 modes that are hit evenly, log M less the entropy is a few times -1e-16."""
+    for num_modes in range(2, 40):
+        assert mode_statistics(ring(num_modes), at_modes(ring(num_modes), [7] * num_modes)).kl >= 0
+
+
 def test_without_a_good_sample_nothing_is_covered_and_the_divergence_is_the_worst():
     found = mode_statistics(ring(), torch.zeros(10, 2))
     assert (found.covered, found.good) == (0, 0) and found.kl.item() == pytest.approx(math.log(8))
@@ -167,6 +182,8 @@ def test_players_have_the_stated_layers():
 
     assert kinds(generator) == ["Linear", "Tanh"] * 3 + ["Linear"]
     assert kinds(discriminator) == ["Linear", "ReLU", "Linear"]
+    shown = PointDiscriminator(depth=2, width=7, minibatch_std=True)
+    assert kinds(shown) == ["Linear", "ReLU", "Linear", "ReLU", "MinibatchStd", "Linear"]
     assert sum(parameter.numel() for parameter in generator.parameters()) == 5 * 7 + 7 + 2 * (7 * 7 + 7) + 7 * 2 + 2
 
 
@@ -179,13 +196,34 @@ def test_initial_weights_fill_the_range_that_torch_uses():
             assert torchs == pytest.approx(bound, rel=0.01)
             assert layer.weight.abs().max() <= bound and layer.bias.abs().max() <= bound
             assert layer.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.15)
+            if len(layer.bias) > 100:
+                assert layer.bias.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.15)
 
 
-def test_initial_weights_depend_on_the_generator_alone():
+@pytest.mark.parametrize(
+    "make",
+    [
+        PointGenerator,
+        PointDiscriminator,
+        partial(PointDiscriminator, minibatch_std=True),
+        partial(PointDiscriminator, spectral_norm=True),
+    ],
+)
+def test_initial_weights_depend_on_the_generator_alone_and_leave_torchs_random_numbers_alone(make):
     torch.manual_seed(1)
-    first = PointGenerator(rng=seeded(5))
+    first = make(rng=seeded(5)).state_dict()
     torch.manual_seed(2)
-    second = PointGenerator(rng=seeded(5))
-    other = PointGenerator(rng=seeded(6))
-    for one, two, three in zip(first.parameters(), second.parameters(), other.parameters(), strict=True):
-        assert torch.equal(one, two) and not torch.equal(one, three)
+    before = torch.get_rng_state()
+    second, other = make(rng=seeded(5)).state_dict(), make(rng=seeded(6)).state_dict()
+    assert torch.equal(before, torch.get_rng_state())
+    for name, value in first.items():
+        assert torch.equal(value, second[name])
+        assert not torch.equal(value, other[name]) or value.numel() == 1  # a norm of one row knows its left vector
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_spectral_norm_makes_every_largest_singular_value_one_from_the_start(seed):
+    discriminator = PointDiscriminator(spectral_norm=True, rng=seeded(seed)).eval()
+    linear = [layer for layer in discriminator.layers if isinstance(layer, nn.Linear)]
+    found = torch.stack([torch.linalg.matrix_norm(layer.weight, 2) for layer in linear])
+    torch.testing.assert_close(found, torch.ones(3), rtol=0.05, atol=0)

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from dcgan_core import models
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss, zero_centred_penalty
-from dcgan_core.models import Discriminator, Generator, MinibatchStd, build, double, num_blocks, num_parameters
+from dcgan_core.models import (
+    Discriminator,
+    Generator,
+    MinibatchStd,
+    build,
+    double,
+    least_bytes,
+    num_blocks,
+    num_parameters,
+)
 from dcgan_core.steps import update_discriminator, update_generator
 
 SIZES = (16, 32, 64, 128)
@@ -108,6 +117,27 @@ def test_activations_are_those_of_the_paper():
     assert len(modules(generator, nn.ReLU)) == 4 and not modules(generator, nn.LeakyReLU)
     assert [layer.negative_slope for layer in modules(discriminator, nn.LeakyReLU)] == [0.2] * 4
     assert not modules(discriminator, (nn.ReLU, nn.Sigmoid, nn.MaxPool2d, nn.AvgPool2d))
+
+
+def kinds(network: nn.Module) -> list[str]:
+    return [type(layer).__name__ for layer in network.layers]
+
+
+def test_layers_stand_in_the_order_of_the_paper():
+    """Each layer is followed by its normalisation and only then by the activation; dropout ends a block."""
+    size = {"image_size": 32, "channels": 1, "width": 4}
+    middle = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
+    assert kinds(Generator(**size, latent_size=5)) == [
+        *("Linear", "Unflatten", "BatchNorm2d", "ReLU"),
+        *(middle * 2),
+        *("ConvTranspose2d", "Tanh"),
+    ]
+    judged = ["Flatten", "Linear", "Flatten"]
+    block = ["Conv2d", "BatchNorm2d", "LeakyReLU"]
+    assert kinds(Discriminator(**size)) == ["Conv2d", "LeakyReLU", *(block * 2), *judged]
+    dropped = ["Conv2d", "GroupNorm", "LeakyReLU", "Dropout2d"]
+    found = kinds(Discriminator(**size, norm="layer", dropout=0.3, minibatch_std=True))
+    assert found == ["Conv2d", "LeakyReLU", "Dropout2d", *(dropped * 2), "MinibatchStd", *judged]
 
 
 @pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
@@ -221,6 +251,16 @@ def test_doubling_reaches_every_inner_pixel_equally_often(upsampling):
     assert reached.unique().numel() == 1
 
 
+def test_nearest_doubling_repeats_every_pixel_before_its_convolution():
+    layer = double(1, 1, "nearest")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()[..., 1, 1] = 1  # the convolution leaves everything as it is
+    pixels = torch.randn(1, 1, 5, 5)
+    expected = pixels.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert torch.equal(layer(pixels), expected)
+
+
 def test_doubling_with_kernel_three_would_draw_a_checkerboard():
     layer = nn.ConvTranspose2d(1, 1, kernel_size=3, stride=2, padding=1, output_padding=1, bias=False)
     with torch.no_grad():
@@ -240,6 +280,24 @@ def test_build_follows_the_config():
     assert num_parameters(generator) == 3_576_704
     assert discriminator.layers[0].weight.shape == (32, 3, 4, 4)
     assert len(modules(discriminator, nn.Dropout2d)) == 4
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_the_generator_doubles_in_the_way_that_the_config_names(upsampling):
+    generator, _ = build(Config(image_size=32, generator_width=4, upsampling=upsampling))
+    assert len(modules(generator, nn.ConvTranspose2d)) == (3 if upsampling == "transposed" else 0)
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+@pytest.mark.parametrize("image_size", SIZES)
+def test_the_least_memory_is_a_little_less_than_what_weights_gradients_and_moments_take(image_size, upsampling):
+    """Four bytes for each number: a weight, its gradient and two moments, and the generator's average."""
+    config = Config(
+        image_size=image_size, channels=3, generator_width=64, discriminator_width=48, upsampling=upsampling
+    )
+    generator, discriminator = build(config)
+    taken = 4 * (5 * num_parameters(generator) + 4 * num_parameters(discriminator))
+    assert 0.95 * taken < least_bytes(config) <= taken
 
 
 def test_initial_weights_follow_from_torchs_seed_alone():

@@ -56,6 +56,14 @@ def test_distances_to_others_leave_the_point_itself_out(k):
     assert distances_to_others(points)[[5, 40]].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_k_points_have_no_k_others(k):
+    """The k-th other of k points is infinitely far away, and a ball that reaches to it would hold everything."""
+    with pytest.raises(AssertionError):
+        distances_to_others(normal(k, 1), k=k)
+    assert distances_to_others(normal(k + 1, 1), k=k).isfinite().all()
+
+
 def slow_precision(real: Tensor, fake: Tensor, k: int) -> float:
     """Share of the fake samples that lie in a ball around some real one, one pair after the other."""
     x, y = real.double().numpy(), fake.double().numpy()

@@ -59,7 +59,7 @@ class Game:
         return update(
             self.discriminator,
             SGD(self.generator.parameters(), rate),
-            non_saturating_generator_loss,
+            settings.pop("loss_function", non_saturating_generator_loss),
             self.real,
             self.fake(),
             **{
@@ -223,6 +223,14 @@ def test_stepped_copy_sees_the_same_loss_and_so_only_its_gradient_is_wrong():
     torch.testing.assert_close(game.step_generator(2), copied)
 
 
+def test_the_judge_of_some_steps_later_has_its_spectral_norm_as_it_is_then():
+    """One more power iteration while it judges would change its estimates, and with them the loss."""
+    game = image_game(OPTIMIZERS["SGD"], **OPTIONS["spectral norm"])
+    game.train_discriminator(2)
+    copied = game.step_generator(2, update_generator_with_a_stepped_copy)
+    torch.testing.assert_close(game.step_generator(2), copied, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_looking_ahead_goes_where_the_real_optimizer_then_goes(rule, options):
@@ -271,6 +279,34 @@ def test_learning_rate_and_betas_are_the_optimizers_own():
         torch.testing.assert_close(ahead[name].detach(), value.detach(), rtol=1e-6, atol=1e-9)
     still = {name for name, value in game.discriminator.named_parameters() if torch.equal(value, before[name])}
     assert still == {"0.bias", "3.weight"}
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-8, 1e-10])
+def test_small_gradients_are_stepped_as_adam_steps_them(size):
+    """Near eps = 1e-8 it matters whether the guard of the root is far below: it must not change a step."""
+    game = smooth_game(OPTIMIZERS["Adam"])
+
+    def small(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return size * discriminator_loss(real_logits, fake_logits)
+
+    before = copy.deepcopy(game.discriminator.state_dict())
+    fake = game.fake().detach()
+    ahead = look_ahead(game.discriminator, game.optimizer, small, game.real, fake, num_steps=2)
+    for _ in range(2):
+        update_discriminator(game.discriminator, game.optimizer, small, game.real, fake)
+    for name, value in game.discriminator.named_parameters():
+        moved = value.detach() - before[name]
+        torch.testing.assert_close(ahead[name].detach() - before[name], moved, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 10])
+def test_adams_first_steps_are_exact_in_single_precision(num_steps):
+    """With a constant gradient every step is the learning rate. 1 - 0.999 in float32 would be wrong by 1 in 20,000."""
+    score = Score(0.0).float()
+    optimizer = ADAM(score.parameters(), 0.01, betas=(0.5, 0.999))
+    real, fake = torch.tensor([2.0]), torch.tensor([1.0])
+    ahead = look_ahead(score, optimizer, critic_loss, real, fake, num_steps=num_steps)
+    assert ahead["weight"].item() == pytest.approx(0.01 * num_steps, rel=2e-6)
 
 
 def everything(game: Game) -> dict[str, object]:
@@ -424,6 +460,18 @@ def test_zero_sum_minimises_the_whole_value_of_the_discriminator_ahead():
     torch.testing.assert_close(gradient, torch.tensor(numeric).to(gradient), rtol=1e-4, atol=1e-8)
 
 
+def test_what_is_returned_is_the_loss_of_the_fakes_alone_in_a_zero_sum_game_too():
+    game = smooth_game()
+    losses = [
+        game.step_generator(2, loss_function=minimax_generator_loss, zero_sum=zero_sum) for zero_sum in (False, True)
+    ]
+    assert torch.equal(*losses)
+    judge = copy.deepcopy(game)
+    judge.optimizer = OPTIMIZERS["SGD"](judge.discriminator.parameters())
+    judge.train_discriminator(2)
+    torch.testing.assert_close(losses[1], minimax_generator_loss(judge.discriminator(judge.fake())).detach())
+
+
 def test_the_term_of_the_real_images_matters_only_when_looking_ahead():
     def gradient(num_steps: int, zero_sum: bool) -> Tensor:
         return minimax_gradient(smooth_game(), num_steps, zero_sum=zero_sum)
@@ -478,6 +526,14 @@ def test_mutant_adam_without_a_guarded_root_is_caught(num_before, monkeypatch):
 def test_a_rule_that_is_not_repeated_is_refused_by_name(make_optimizer, name):
     game = smooth_game(make_optimizer)
     with pytest.raises(InvalidInput, match=f"optimizer is {name}: use"):
+        game.step_generator(1)
+
+
+def test_a_rule_that_is_not_repeated_is_refused_in_any_group():
+    game = smooth_game()
+    first, *others = game.discriminator.parameters()
+    game.optimizer = ADAM([{"params": [first]}, {"params": others, "weight_decay": 0.1}], 0.1)
+    with pytest.raises(InvalidInput, match="Adam with weight_decay"):
         game.step_generator(1)
 
 
