@@ -151,3 +151,9 @@ def test_fields_of_another_version_are_named():
     del values["seed"]
     with pytest.raises(InvalidInput, match=r"\(momentum, seed\)"):
         Config.from_dict(values | {"momentum": 0.5})
+
+
+@pytest.mark.parametrize(("name", "value"), [("batch_size", True), ("dropout", False), ("seed", True)])
+def test_true_is_no_number(name, value):
+    with pytest.raises(InvalidInput, match=f"^{name} is {value}, but must be a"):
+        Config(**{name: value})

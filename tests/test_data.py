@@ -544,3 +544,12 @@ def test_downscaling_averages_instead_of_skipping_pixels(tmp_path):
     (folder / "train-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, 5, 28, 28) + board.tobytes() * 5)
     pixels = load("mnist", image_size=16, root=tmp_path).images[0, 0, 2:-2, 2:-2].float()
     assert (pixels - 127.5).abs().max() < 30
+
+
+def test_own_rows_are_those_of_the_whole_batch_one_part_below_the_other():
+    whole, own = (
+        Batches(torch.arange(50)[:, None, None, None], batch_size=8, seed=1, own=rows)
+        for rows in ([slice(None)], [slice(1, 3), slice(5, 7)])
+    )
+    for step in (0, 7):
+        assert own.rows(step).tolist() == [whole.rows(step)[place].item() for place in (1, 2, 5, 6)]

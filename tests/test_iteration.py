@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from dcgan_core import iteration
@@ -20,7 +21,7 @@ from dcgan_core.iteration import advance, prepare, share_left
 from dcgan_core.losses import zero_centred_penalty
 from dcgan_core.runs.restoring import restore
 from dcgan_core.runtime import Machine, choose_machine
-from dcgan_core.state import State, start
+from dcgan_core.state import State, descent, draw_latents, sample, start
 from dcgan_core.steps import against
 
 RATE = 0.05
@@ -436,3 +437,144 @@ def test_a_discriminator_whose_slope_is_penalised_is_not_compiled(config, name):
         state = start(replace(config, **{name: 0.1}), machine)
     assert state.compiled.keys() == {"generator"}
     assert start(config, machine).compiled.keys() == {"generator", "discriminator"}
+
+
+def test_the_average_forgets_half_in_its_half_life_of_images(config, real, cpu):
+    """While the run is young, a tenth of the images seen is the half-life. Here an iteration shows 16."""
+    state = start(replace(config, ema_halflife_images=200), cpu)
+    early = [prepare(state, real, cpu).decay.item() for _ in range(4)]
+    assert early == pytest.approx([0.5 ** (10 / iteration) for iteration in (1, 2, 3, 4)])
+    state.step = 1_000
+    assert prepare(state, real, cpu).decay.item() ** (200 / 16) == pytest.approx(0.5)
+
+
+def test_the_average_is_moved_by_every_iteration_and_stays_where_it_is_switched_off(config, real, cpu):
+    state = start(replace(config, ema_halflife_images=160), cpu)
+    state.step = 1_000
+    before, kept = flat(state.average), 0.5 ** (16 / 160)
+    advance(state, real, cpu)
+    torch.testing.assert_close(
+        flat(state.average), kept * before + (1 - kept) * flat(state.generator), rtol=0, atol=1e-6
+    )
+    state = start(config, cpu)
+    advance(state, real, cpu)
+    assert torch.equal(flat(state.average), before)
+
+
+def test_samples_come_from_the_average_where_there_is_one_and_else_from_the_trained_generator(config, real, cpu):
+    for halflife in (0, 10_000):
+        state = start(replace(config, ema_halflife_images=halflife), cpu)
+        state.step, untrained = 1_000, flat(state.generator)
+        advance(state, real, cpu)
+        assert not torch.equal(flat(state.sampler), untrained)
+        assert torch.equal(flat(state.sampler), flat(state.generator)) == (halflife == 0)
+
+
+def test_each_network_learns_with_its_own_rate_and_with_both_decay_rates_of_the_config(config, cpu):
+    rates = {"generator_learning_rate": 1e-3, "discriminator_learning_rate": 3e-3}
+    state = start(replace(config, beta1=0.3, beta2=0.7, **rates), cpu)
+    for optimizer, rate in ((state.generator_optimizer, 1e-3), (state.discriminator_optimizer, 3e-3)):
+        (group,) = optimizer.param_groups
+        assert (group["lr"], group["betas"]) == (rate, (0.3, 0.7))
+
+
+def test_rates_that_fall_are_each_networks_own(config, real, cpu):
+    rates = {"generator_learning_rate": 1e-3, "discriminator_learning_rate": 3e-3}
+    state = start(replace(config, rate_schedule="linear", **rates), cpu)
+    state.step = 5
+    advance(state, real, cpu)
+    found = [one.param_groups[0]["lr"].item() for one in (state.generator_optimizer, state.discriminator_optimizer)]
+    assert found == pytest.approx([5e-4, 1.5e-3])
+
+
+def test_progress_is_counted_in_whole_iterations_and_their_images(config, real, cpu):
+    """Of 170 images, ten iterations of 16 are shown; after them, all that falls has fallen."""
+    state = start(replace(config, total_images=170, rate_schedule="linear"), cpu)
+    found = [prepare(state, real, cpu).rate_share.item() for _ in range(11)]
+    assert found == pytest.approx([1 - number / 10 for number in range(11)], abs=1e-6)
+
+
+def test_the_discriminators_loss_is_the_mean_of_its_steps(config, real, cpu, monkeypatch):
+    found, right = [], iteration.update_discriminator
+
+    def noted(*given, **named):
+        found.append(right(*given, **named).item())
+        return torch.tensor(found[-1])
+
+    monkeypatch.setattr(iteration, "update_discriminator", noted)
+    loss, _ = advance(start(config, cpu), real, cpu)
+    first, second = found
+    assert first != second and loss.item() == pytest.approx((first + second) / 2)
+
+
+def test_weights_are_within_the_limit_whenever_the_critic_judges_again(config, real, cpu):
+    """Also when its second step of an iteration begins: the first one takes two passes, real and fake."""
+    state, largest = start(replace(config, loss="wasserstein-clipping"), cpu), []
+
+    def look(critic: nn.Module, _) -> None:
+        largest.append(flat(critic).abs().max().item())
+
+    state.discriminator.register_forward_pre_hook(look)
+    advance(state, real, cpu)
+    assert len(largest) == 5 and min(largest[:2]) > state.config.clip_limit
+    assert max(largest[2:]) == pytest.approx(state.config.clip_limit)
+
+
+def test_the_gradient_penalty_counts_as_much_as_the_config_says(config, real, cpu):
+    """A step of plain descent goes as much further along the penalty's gradient as its weight is larger."""
+
+    def after(weight: float) -> Tensor:
+        changes = {"loss": "wasserstein-penalty", "discriminator_steps": 1, "penalty_weight": weight}
+        state = with_plain_descent(replace(config, **changes), cpu)
+        torch.manual_seed(0)
+        advance(state, real[:BATCH], cpu)
+        return flat(state.discriminator)
+
+    two, four, eight = (after(weight) for weight in (2.0, 4.0, 8.0))
+    assert (four - two).abs().max() > 1e-3
+    torch.testing.assert_close(eight - two, 3 * (four - two), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["minimax", "non-saturating"])
+def test_looking_ahead_in_the_minimax_game_the_generator_climbs_what_the_discriminator_descends(
+    config, real, cpu, loss
+):
+    """In the other game, its loss ahead is that of the fakes alone. By hand, with plain descent, two steps ahead."""
+    state = with_plain_descent(replace(config, loss=loss, unrolled_steps=2, discriminator_steps=1), cpu)
+    generator, judge = copy.deepcopy(state.generator), copy.deepcopy(state.discriminator)
+    rng = torch.Generator()
+    rng.set_state(state.latent_rng.get_state())
+    real = real[:BATCH]
+    fake = generator(draw_rows(rng, [slice(0, BATCH)], state.config.latent_size, real.device))
+    descend(judge, cross_entropy(judge(real), judge(fake.detach())))
+    ahead = {name: weight.detach().requires_grad_() for name, weight in judge.named_parameters()}
+    for _ in range(2):
+        value = cross_entropy(functional_call(judge, ahead, real), functional_call(judge, ahead, fake))
+        gradients = torch.autograd.grad(value, list(ahead.values()), create_graph=True)
+        ahead = {name: ahead[name] - RATE * gradient for name, gradient in zip(ahead, gradients, strict=True)}
+    fake_logits = functional_call(judge, ahead, fake)
+    if loss == "minimax":
+        descend(generator, -cross_entropy(functional_call(judge, ahead, real), fake_logits))
+    else:
+        descend(generator, fooled(fake_logits, fake_logits))
+    assert_iteration_is((flat(generator), flat(judge)), state, real, cpu)
+
+
+def test_a_step_in_float16_is_that_of_the_unscaled_gradient(tiny_config):
+    state = start(tiny_config, choose_machine("cpu", "float16"))
+    weight = nn.Parameter(torch.ones(3))
+    descent(state)(weight.square().sum(), torch.optim.SGD([weight], 0.5))
+    assert torch.equal(weight.detach(), torch.zeros(3))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_sampling_gives_back_the_mode_that_it_found(config, cpu, training):
+    generator = start(config, cpu).generator.train(training)
+    sample(generator, draw_latents(3, config.latent_size, seed=0))
+    assert {module.training for module in generator.modules()} == {training}
+
+
+def test_fixed_latents_leave_the_random_numbers_of_training_alone():
+    before = torch.get_rng_state()
+    draw_latents(5, 8, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)

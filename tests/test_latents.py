@@ -107,3 +107,11 @@ def test_the_largest_and_smallest_bits_are_finite_and_opposite(monkeypatch):
 @pytest.mark.gpu
 def test_a_gpu_gets_the_same_numbers():
     assert torch.equal(draw_rows(rng(), [slice(0, 64)], 100, torch.device("cuda")).cpu(), table(64, 100))
+
+
+def test_the_key_has_128_random_bits(monkeypatch):
+    keys, right = [], latents.Philox
+    monkeypatch.setattr(latents, "Philox", lambda key, counter: keys.append(key) or right(key=key, counter=counter))
+    for seed in range(20):
+        table(1, 1, seed)
+    assert len({int(half) for key in keys for half in key}) == 40

@@ -329,3 +329,11 @@ def test_clipping_leaves_statistics_and_what_learns_as_they_were(players):
     clip_weights(players.discriminator, 1e-3)
     assert_same(before, dict(players.discriminator.named_buffers()))
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in players.discriminator.parameters())
+
+
+def test_a_spectral_norm_that_was_in_eval_mode_stays_in_it():
+    """There it must not go on estimating, so that an image is judged the same every time."""
+    judge = Discriminator(image_size=16, channels=1, width=4, spectral_norm=True).eval()
+    with frozen(judge):
+        pass
+    assert not any(module.training for module in judge.modules())

@@ -118,3 +118,13 @@ def test_a_writer_raises_what_went_wrong_at_the_next_call_and_writes_in_order():
         writer(lambda: done.append(3))
     writer.close()
     assert done == [1, 2]
+
+
+def test_closing_a_writer_raises_what_the_last_write_raised():
+    def fail() -> None:
+        raise InvalidInput("full.")
+
+    writer = Writer(beside=True)
+    writer(fail)
+    with pytest.raises(InvalidInput, match="full"):
+        writer.close()
