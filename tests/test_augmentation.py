@@ -234,3 +234,11 @@ def test_without_a_name_nothing_changes_and_no_number_is_drawn():
 def test_every_size_of_image_is_changed(size):
     images = torch.rand(4, 3, size, size)
     assert augmented(images, tuple(AUGMENTATIONS)).shape == images.shape
+
+
+def test_several_changes_are_made_one_after_the_other():
+    images = torch.rand(6, 3, 16, 16) * 2 - 1
+    torch.manual_seed(0)
+    expected = AUGMENTATIONS["flip"](AUGMENTATIONS["colour"](images))
+    torch.manual_seed(0)
+    assert torch.equal(augmented(images, ("flip", "colour")), expected)

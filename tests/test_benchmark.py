@@ -306,3 +306,42 @@ def test_on_a_gpu_every_row_has_the_losses_of_the_first(images):
     rows = ladder.ladder(SMALL, machine, num_workers=0)
     running = assert_same_training(rows, SMALL, images)
     assert {"captured", "captured, low precision"} <= {row.change for row, _ in running}
+
+
+def constant(change: str, loss: float, machine: Machine) -> Row:
+    """A row whose losses are always the same."""
+    return Row(change, lambda *_: lambda: torch.full((2,), loss), machine)
+
+
+def test_each_row_is_compared_with_the_first(images, cpu):
+    """Not with the row above: small deviations would add up."""
+    first, near, further = constant("first", 1.0, cpu), constant("near", 1.008, cpu), constant("further", 1.016, cpu)
+    assert len(prepare([first, near], SMALL, images)) == 2
+    with pytest.raises(LossesDiffer, match="the row 'further' has other losses"):
+        prepare([first, near, further], SMALL, images)
+
+
+@pytest.mark.parametrize("loss", [0.9, 1.1])
+def test_a_row_whose_losses_are_lower_is_refused_too(images, cpu, loss):
+    with pytest.raises(LossesDiffer):
+        prepare([constant("first", 1.0, cpu), constant("second", loss, cpu)], SMALL, images)
+
+
+def test_the_row_before_the_moving_average_has_none(rows, images, cpu, monkeypatch):
+    configs, right = [], ladder.start
+    monkeypatch.setattr(ladder, "start", lambda config, machine: configs.append(config) or right(config, machine))
+    for change in ("channels-last", "moving average"):
+        row(rows, change).build(SMALL, images, cpu)
+    assert [config.ema_halflife_images for config in configs] == [0, SMALL.ema_halflife_images]
+
+
+def test_speeds_are_medians_of_images_in_the_seconds_of_a_block(images, cpu, monkeypatch):
+    """Two rows in turns, three times: 40 images in 1, 2 and 8 seconds, and in 2, 1 and 1."""
+    taken = iter([1.0, 2.0, 2.0, 1.0, 8.0, 1.0])
+    monkeypatch.setattr(timing, "seconds", lambda *_: next(taken))
+    monkeypatch.setattr(timing, "copy_speed", lambda device: 1.0)
+    monkeypatch.setattr(timing, "matrix_speed", lambda precision, device: 1.0)
+    pair = [constant("first", 1.0, cpu), constant("second", 1.0, cpu)]
+    first, second = timing.measure(pair, SMALL, images, cpu, num_steps=5, num_repeats=3)["rows"]
+    assert first["images_per_second"] == [20, 5, 40] and second["images_per_second"] == [40, 20, 40]
+    assert second["ratio"] == [2, 0.5, 8]

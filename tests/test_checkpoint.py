@@ -317,3 +317,15 @@ def test_nothing_is_ever_unpickled(path, tmp_path, write):
     if not write:  # the trap works
         pickle.loads(path.read_bytes())
         assert proof.exists()
+
+
+def test_a_copy_that_fails_keeps_what_was_there(saved, monkeypatch):
+    best = saved.with_name("best")
+    best.write_bytes(b"the best so far")
+    with monkeypatch.context() as patch:
+        break_rename(patch)
+        with pytest.raises(InvalidInput, match="could not be written"):
+            checkpoint.copy(saved, best)
+    assert best.read_bytes() == b"the best so far"
+    checkpoint.copy(saved, best)
+    assert best.read_bytes() == saved.read_bytes()

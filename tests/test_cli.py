@@ -10,15 +10,17 @@ import sys
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
+import torch
 import torchvision
 from PIL import Image
 
 from dcgan_core import runtime
 from dcgan_core.cli import main
 from dcgan_core.config import RECIPES, Config
-from dcgan_core.data import NAMES
-from dcgan_core.train import BEST, CHECKPOINT, load_state, read_config
+from dcgan_core.data import NAMES, unscale
+from dcgan_core.train import BEST, CHECKPOINT, draw_latents, load_state, read_config, sample
 
 QUICK = (
     *("--image-size", "16", "--latent-size", "8", "--generator-width", "4", "--discriminator-width", "4"),
@@ -242,3 +244,25 @@ def test_resume_computes_as_before_unless_a_flag_says_otherwise(run, tiny_folder
     found = json.loads((out / "provenance.json").read_text())
     assert [session["precision"] for session in found] == ["float32", "float32", "bfloat16"]
     assert [session["capture"] for session in found] == ["auto", "auto", "off"]
+
+
+def drawn(run, trained: Path, seed: int) -> torch.Tensor:
+    """The picture of 4 images that the command writes, grey."""
+    out = trained.parent / f"{seed}.png"
+    assert run("sample", trained, "--out", out, "--num-images", "4", "--seed", str(seed), "--device", "cpu")[0] == 0
+    return torch.from_numpy(np.array(Image.open(out).convert("L")))
+
+
+def test_another_seed_draws_other_images(run, trained):
+    assert not torch.equal(drawn(run, trained, 0), drawn(run, trained, 1))
+
+
+def test_the_picture_shows_the_average_at_the_latents_of_the_seed(run, trained):
+    state = load_state(trained)
+    latents = draw_latents(4, state.config.latent_size, seed=3)
+    average, raw = (
+        torchvision.utils.make_grid(unscale(sample(network, latents)), nrow=2, padding=0)[0]
+        for network in (state.average, state.generator)
+    )
+    shown = drawn(run, trained, 3)
+    assert torch.equal(shown, average) and not torch.equal(shown, raw)

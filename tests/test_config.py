@@ -157,3 +157,9 @@ def test_fields_of_another_version_are_named():
 def test_true_is_no_number(name, value):
     with pytest.raises(InvalidInput, match=f"^{name} is {value}, but must be a"):
         Config(**{name: value})
+
+
+def test_a_config_from_before_a_field_existed_holds_nothing_that_nothing_reads():
+    """Else each older run would be warned of settings that it never had."""
+    older = {name: value for name, value in Config().to_dict().items() if name not in LATER}
+    assert Config.from_dict(older).without_effect() == []

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import glyphs, scale
+from dcgan_core.data import Dataset, glyphs, scale
 from dcgan_core.metrics import Judge, evaluation, judge_for
 from dcgan_core.metrics.classifiers import non_classes
+from dcgan_core.metrics.features import letter_classifier
 from dcgan_core.runtime import choose_machine
 
 LIGHT = {
@@ -166,3 +167,64 @@ def test_inception_features_are_used_where_they_can_be_had(monkeypatch, tiny_fol
     judge = judge_for(Config(data=str(tiny_folder), image_size=16), features="inception")
     assert judge.reference_features.shape == (44, 4)
     assert judge.report(torch.rand(20, 1, 16, 16))["features"] == "inception"
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[dict]:
+    """What `load` is asked for; its answer is a data set that no classifier comes with, its images sorted by class."""
+    found: list[dict] = []
+
+    def load(**named) -> Dataset:
+        found.append(named)
+        made = glyphs.render(40, seed=glyphs.SPLITS.index(named["split"]))
+        order = made.letter.argsort()
+        images, labels = torch.from_numpy(made.images[order]), torch.from_numpy(made.letter[order])
+        return Dataset(f"somebody's {named['split']}", images, labels, tuple(glyphs.LETTERS))
+
+    monkeypatch.setattr(evaluation, "load", load)
+    return found
+
+
+@pytest.fixture
+def taught(monkeypatch) -> list[str]:
+    """The names of the data sets that a classifier is asked for."""
+    found: list[str] = []
+
+    def classifier_for(dataset: Dataset, cache):
+        found.append(dataset.name)
+        return letter_classifier(), "a test"
+
+    monkeypatch.setattr(evaluation, "classifier_for", classifier_for)
+    return found
+
+
+def test_the_reference_is_the_held_out_part_of_the_runs_own_seed_and_settings(asked, taught):
+    judge_for(Config(data="somebody's", data_root="there", image_size=64, channels=3, seed=7))
+    expected = {"name": "somebody's", "root": "there", "image_size": 64, "channels": 3, "seed": 7}
+    assert asked[0] == expected | {"split": "test"}
+
+
+def test_a_classifier_that_has_to_be_trained_never_sees_the_reference(asked, taught):
+    judge = judge_for(Config(data="somebody's"))
+    assert taught == ["somebody's train"]
+    images = scale(torch.from_numpy(glyphs.render(40, seed=glyphs.SPLITS.index("test")).images))
+    expected = evaluation.moments(judge.measure(images)[0])
+    torch.testing.assert_close(judge.reference.mean, expected.mean, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_images_of_the_reference_are_not_the_first_of_the_data_set(asked, taught):
+    """Which are of the same class, here and in many a folder; a comparison with few samples takes the first ones."""
+    judge = judge_for(Config(data="somebody's"))
+    sorted_images = scale(evaluation.load(split="test").images)
+    in_order = judge.measure(sorted_images)[0]
+    assert (judge.reference_features - in_order).abs().max() > 0.1
+    torch.testing.assert_close(
+        judge.reference_features.sum(dim=1).sort().values, in_order.sum(dim=1).sort().values, rtol=1e-4, atol=1e-3
+    )
+
+
+def test_precision_and_recall_do_not_depend_on_how_much_of_the_reference_is_left_over(judge):
+    short = replace(judge, reference_features=judge.reference_features[:50])
+    first, second = (one.full_report(letters(50)) for one in (judge, short))
+    for name in ("kid", "precision", "recall", "one_nn_accuracy"):
+        assert first[name] == second[name], name

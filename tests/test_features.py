@@ -390,3 +390,14 @@ def test_stacked_mnist_is_judged_by_the_mnist_classifier(letters, tmp_path):
     _, probabilities = measure(classifier, scale(stacked.images))
     _, single = measure(shipped_classifier("mnist"), scale(stacked.images[:, :1]))
     assert torch.equal(probabilities.argmax(1), single.argmax(1) * 111)
+
+
+def test_the_random_network_is_the_same_whatever_was_drawn_before(letters, tmp_path):
+    unlabelled = replace(letters, name="somebody's", labels=None)
+    networks = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        networks.append(features.classifier_for(unlabelled, tmp_path)[0].state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())

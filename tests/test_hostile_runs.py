@@ -490,3 +490,18 @@ def test_of_50_kills_of_the_command_none_loses_a_run(tiny_config, tmp_path):
         assert [name for name in whole if not torch.equal(whole[name], found[name])] == []
         number += 1
     print(f"{kills} kills, {number} runs finished")
+
+
+def test_a_folder_of_other_things_is_refused(tiny_config, settings, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("precious")
+    with pytest.raises(InvalidInput, match="is not an empty folder"):
+        train(tiny_config, tmp_path / "thesis", **settings)
+    assert content(tmp_path / "thesis") == {"chapter.txt": b"precious"}
+
+
+def test_every_session_of_a_run_is_kept(run, settings):
+    for images in (120, 160):
+        resume(run, total_images=images, **settings)
+    sessions = json.loads((run / "provenance.json").read_text())
+    assert [session.get("resumed_at_images") for session in sessions] == [None, 96, 120]

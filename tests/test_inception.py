@@ -268,3 +268,11 @@ def test_torch_fidelity_takes_the_checked_weights(cached, monkeypatch):
     found = inception()(torch.rand(2, 1, 16, 16) * 2 - 1)
     assert found.shape == (2, room.NUM_INCEPTION_FEATURES) and found.isfinite().all()
     assert not torch.equal(found[0], found[1])
+
+
+def test_a_file_whose_sum_only_begins_as_the_published_one_is_refused(tmp_path):
+    """Eight digits can be made to agree in minutes."""
+    path = tmp_path / "weights.pth"
+    path.write_bytes(WEIGHTS)
+    with pytest.raises(InvalidInput, match="is not the published file"):
+        checked_weights(path, sha256(WEIGHTS)[:8] + 56 * "0")

@@ -314,3 +314,15 @@ def test_minibatch_deviation_also_ties_samples_together_but_is_not_refused():
     assert not refuses(critic)
     with pytest.raises(AssertionError):
         assert_slope_at_a_sample_is_its_own(critic)
+
+
+def test_points_given_by_hand_go_from_the_fake_image_to_the_real_one():
+    seen = []
+
+    def critic(samples):
+        seen.append(samples.detach().clone())
+        return samples.square().sum(dim=1)
+
+    real, fake = torch.full((3, 2), 4.0), torch.zeros(3, 2)
+    gradient_penalty(critic, real, fake, mix=torch.tensor([[0.0], [0.25], [1.0]]))
+    assert seen[0].tolist() == [[0, 0], [1, 1], [4, 4]]

@@ -20,7 +20,7 @@ import torch
 from dcgan_core import state as state_module
 from dcgan_core import train as training
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.losses import GAMES, Game
+from dcgan_core.losses import GAMES
 from dcgan_core.runs import checkpoint, journal
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import Diverged, State, draw_latents, load_state, read_config, read_metrics, resume, sample, train
@@ -151,12 +151,15 @@ def test_a_run_that_is_interrupted_and_then_killed_resumes_to_the_same_weights(t
     assert set(images) >= {line["images"] for line in read_metrics(tmp_path / "whole")}
 
 
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from_before(
-    tiny_config, settings, tmp_path, monkeypatch
+    tiny_config, settings, tmp_path, monkeypatch, player, value
 ):
     train(replace(tiny_config, total_images=48), tmp_path / "run", **settings)
     before = (tmp_path / "run" / training.CHECKPOINT).read_bytes()
-    broken = Game(GAMES["non-saturating"].discriminator, lambda logits: logits.mean() * float("nan"))
+    game = GAMES["non-saturating"]
+    broken = game._replace(**{player: lambda *logits: getattr(game, player)(*logits) + value})
     monkeypatch.setitem(GAMES, "non-saturating", broken)
     with pytest.raises(Diverged, match="no longer finite"):
         resume(tmp_path / "run", total_images=160, **settings)
