@@ -17,7 +17,8 @@ import torch
 from numpy.random import Philox
 from torch import Tensor
 
-BITS_AT_ONCE = 256  # of one count of Philox
+WORDS = 8  # of 32 bits, that Philox makes of one count
+TO_UNIT = (1 - 2.0**-24) / 2**31  # maps a word with its sign into (-1, 1), also after rounding to float32
 
 
 def draw_rows(rng: torch.Generator, rows: Sequence[slice], latent_size: int, device: torch.device) -> Tensor:
@@ -28,18 +29,16 @@ def draw_rows(rng: torch.Generator, rows: Sequence[slice], latent_size: int, dev
     """
     key = np.empty(2, np.int64)
     torch.from_numpy(key).random_(generator=rng)
-    latents = torch.cat([_normal(key, part, latent_size) for part in rows])
+    parts = [_normal(key.view(np.uint64), part, latent_size) for part in rows]
+    latents = parts[0] if len(parts) == 1 else torch.cat(parts)
     if device.type == "cuda":
         latents = latents.pin_memory()  # or the copy would wait
     return latents.to(device, non_blocking=True)
 
 
 def _normal(key: np.ndarray, rows: slice, latent_size: int) -> Tensor:
-    """Rows of the endless table that the key stands for; one row begins where the one before it ends."""
-    counts = math.ceil(latent_size * 32 / BITS_AT_ONCE)  # for one row
-    bits = Philox(key=key.view(np.uint64), counter=rows.start * counts).random_raw(
-        (rows.stop - rows.start) * counts * 4
-    )
-    words = torch.from_numpy(bits.view(np.int32)).unflatten(0, (-1, counts * 8))[:, :latent_size]
-    odd = (words >> 7) | 1  # 25 bits with their sign: symmetric about 0, exact in float32, and never -1, 0 or 1 below
-    return odd.mul(2.0**-24).erfinv_().mul_(math.sqrt(2))  # uniform on (-1, 1), then normal
+    """Rows of the endless table that the key stands for. Every row begins with a count of its own."""
+    counts = math.ceil(latent_size / WORDS)
+    bits = Philox(key=key, counter=rows.start * counts).random_raw((rows.stop - rows.start) * counts * WORDS // 2)
+    words = bits.view(np.int32).reshape(-1, counts * WORDS)[:, :latent_size]
+    return torch.from_numpy(words).mul(TO_UNIT).erfinv_().mul_(math.sqrt(2))  # uniform on (-1, 1), then normal
