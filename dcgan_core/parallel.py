@@ -2,9 +2,9 @@
 
 Started with `torchrun --nproc-per-node=N -m dcgan_core train ...`, on one computer or several. Every process holds the
 same weights, takes its own rows of the batch and of the latents, and PyTorch's `DistributedDataParallel` averages the
-gradients while they are computed. So N processes take the steps of one with the whole batch; on GPUs with batch
-normalisation, whose statistics they share; on CPUs but for it, for PyTorch cannot share them there. Process 0 alone
-writes and prints.
+gradients while they are computed. So N processes take the steps of one with the whole batch, but for what each draws by
+itself (dropout, the points of a gradient penalty). On GPUs, they also share the statistics of batch normalisation; on
+CPUs, where PyTorch cannot, each normalises by its own rows. Process 0 alone writes and prints.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import Store
-from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.runtime import Machine
+
+if TYPE_CHECKING:  # there are builds of torch without it, which train in one process
+    from torch.distributed.distributed_c10d import Store
 
 Result = TypeVar("Result")
 JOINING = timedelta(minutes=5)  # how long a process waits for all others to start
@@ -61,9 +62,11 @@ def joined(machine: Machine) -> Iterator[None]:
 
 def _meet(machine: Machine) -> Store:
     """The common store of all processes, once each has signed in there."""
+    from torch.distributed.rendezvous import rendezvous
+
     who = f"process {machine.rank} of {machine.num_processes} (counted from 0)"
     address, port = (os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
-    if not address or not port.isdecimal() or int(port) >= 2**16:
+    if not address or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise NotJoined(
             f"{who} does not know where to meet the others (MASTER_ADDR is {address!r}, MASTER_PORT is {port!r}): "
             "start all of them with torchrun, which sets both, or set them to process 0's address and a free port."

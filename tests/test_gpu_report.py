@@ -337,7 +337,7 @@ def test_on_a_gpu_a_profile_shows_kernels_and_launches():
 def test_a_recording_stops_in_time_and_keeps_what_it_has(tiny_config, tmp_path, monkeypatch):
     endless = replace(tiny_config, total_images=10**9, checkpoint_every_images=10**8, log_every_images=400)
     monkeypatch.setitem(gpu_parts.RECORDED, "letters", endless)
-    monkeypatch.setattr(gpu_parts, "training_machine", lambda: choose_machine("cpu", "float32"))
+    monkeypatch.setattr(gpu_parts, "training_machine", lambda config: choose_machine("cpu", "float32"))
     asked = gpu_parts.Asked(small=False, folder=tmp_path, data_root="data", seconds=3)
     found = gpu_parts.recording("letters", asked)
     assert 0 < found["images"] < found["asked_images"]

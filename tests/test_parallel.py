@@ -488,6 +488,7 @@ def test_a_rank_that_makes_no_sense_trains_nothing(tmp_path):
         ({}, "MASTER_ADDR is '', MASTER_PORT is ''"),
         ({"MASTER_ADDR": "127.0.0.1"}, "MASTER_PORT is ''"),
         ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "http"}, "MASTER_PORT is 'http'"),
+        ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}, "MASTER_PORT is '0'"),
         ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "65536"}, "MASTER_PORT is '65536'"),
     ],
 )

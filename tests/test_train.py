@@ -427,6 +427,9 @@ config = Config(
 )
 
 class Judge:
+    def to(self, device):
+        return self
+
     def report(self, images):
         distance = float((images.std() - 0.02).abs())
         return {"frechet_distance": distance, "classes_covered": 0, "recognised": 0.0, "num_samples": len(images)}

@@ -1,0 +1,64 @@
+"""The study of long runs: what it plays, in which order, how it goes on, and the record that ships."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dcgan_core.config import Config
+from dcgan_core.laboratory import longer
+from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, EVALUATIONS, jobs, run_config, study
+
+RECORD = longer.Path(longer.__file__).with_name("longer.jsonl")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_setting_changes_what_it_names_and_nothing_else(change):
+    plain, changed = (run_config("mnist", name, 3, 400_000) for name in (AS_IT_IS, change))
+    assert replace(plain, **CHANGES[change]) == changed
+    lengths = {"total_images", "data", "data_root", "seed", *(f"{what}_every_images" for what in WHAT)}
+    default = Config().to_dict()
+    assert {name for name, value in plain.to_dict().items() if value != default[name]} <= lengths
+
+
+WHAT = ("log", "sample", "checkpoint", "evaluate")
+
+
+def test_where_a_data_set_has_rates_of_its_own_a_changed_one_keeps_its_proportion():
+    """R1 halves the discriminator's rate: 5e-4 becomes 2.5e-4."""
+    assert run_config("letters 64", "R1", 0, 400_000).discriminator_learning_rate == pytest.approx(2.5e-4)
+    assert run_config("letters 64", AS_IT_IS, 0, 400_000).discriminator_learning_rate == 5e-4
+
+
+def test_a_study_that_is_stopped_has_all_settings_with_fewer_seeds():
+    order = list(jobs(("mnist", "letters"), ("a", "b"), (0, 1)))
+    assert order[:4] == [("mnist", "a", 0), ("letters", "a", 0), ("mnist", "b", 0), ("letters", "b", 0)]
+    assert [seed for _, _, seed in order] == [0] * 4 + [1] * 4
+
+
+@pytest.mark.slow
+def test_a_study_writes_a_line_for_each_run_and_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setitem(DATA["letters"], "image_size", 16)
+    out, played = tmp_path / "longer.jsonl", []
+    monkeypatch.setattr(longer, "_work", lambda queue, *rest: None)
+    settings = {"data": ("letters",), "changes": (AS_IT_IS,), "total_images": 20 * 64, "device": "cpu"}
+    monkeypatch.setattr(longer, "_note", lambda out, folder, *job: played.append(job))
+    longer.play(tmp_path / "run", "letters", AS_IT_IS, 0, 20 * 64, "data", "cpu")
+    monkeypatch.undo()
+    longer._note(out, tmp_path / "run", "letters", AS_IT_IS, 0)
+    (line,) = map(json.loads, out.read_text().splitlines())
+    assert line["finished"] and len([row for row in line["metrics"] if "frechet_distance" in row]) == EVALUATIONS
+    study(out, seeds=(0,), processes=1, minutes=1, **settings)  # nothing is left to be played
+    assert len(out.read_text().splitlines()) == 1
+
+
+def test_the_record_that_ships_holds_runs_of_these_settings_on_one_card_and_says_which_were_not_finished():
+    lines = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
+    assert {line["change"] for line in lines if line["finished"]} >= {AS_IT_IS, "R1", "R1, pairing", "R1, layer norm"}
+    for line in lines:
+        expected = run_config(line["data"], line["change"], line["seed"], line["config"]["total_images"])
+        assert Config.from_dict(line["config"]) == expected
+        assert {entry["captured"] for entry in line["provenance"]} <= {True, None}
+        assert line["finished"] == (bool(line["metrics"]) and line["metrics"][-1]["images"] >= 499_900)
