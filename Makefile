@@ -61,7 +61,7 @@ fuzz: $(INSTALLED) ## Damage and forge at random what is read from outside, for 
 		|| [ $$? -eq 124 ]
 
 mutants: $(INSTALLED) ## Change the package for the worse, over and over, and see that tests fail: ROOM=losses for one room
-	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants/run.py --workers $(WORKERS) $(if $(ROOM),--room $(ROOM))
+	$(BIN)/python tests/mutants/run.py --workers $(WORKERS) $(if $(ROOM),--room $(ROOM))
 
 test-site: site ## Build the site and test its pages
 	$(BIN)/python -m pytest tests/site

@@ -11,6 +11,7 @@ import torch
 
 from dcgan_core.capture import Way
 from dcgan_core.config import InvalidInput
+from dcgan_core.data import load, scale
 from dcgan_core.iteration import advance
 from dcgan_core.laboratory import comparison, protocol
 from dcgan_core.laboratory.comparison import Game, compare, play
@@ -366,6 +367,15 @@ def test_what_real_images_would_get_is_noted_once(tmp_path):
     assert real["data"] == "letters" and real["num_samples"] == 2_000, "as many as are held out"
     assert real["covered"] == 26 and real["overlap"] > 0.9
     assert real["frechet_distance"] == pytest.approx(0, abs=1e-3), "they are what generated ones are compared with"
+
+
+def test_the_judge_is_shown_held_out_images_in_the_range_of_the_generators(monkeypatch):
+    shown = []
+    monkeypatch.setattr(comparison, "_judge", lambda data, root: "judge")
+    monkeypatch.setattr(comparison, "describe_images", lambda judge, images: shown.append(images))
+    comparison.real_images("letters")
+    held_out = load("glyphs", image_size=16, split="test").images
+    assert torch.equal(shown[0], scale(held_out)) and (shown[0].min(), shown[0].max()) == (-1, 1)
 
 
 def test_costs_are_ratios_of_times_in_the_same_round(monkeypatch):

@@ -188,10 +188,9 @@ def end(process: BaseProcess, copy: Path) -> None:
 
 
 def difference(mutant: Mutant) -> str:
-    lines = [f"    - {line}" for line in mutant.old.splitlines()] + [
-        f"    + {line}" for line in mutant.new.splitlines()
-    ]
-    return "\n".join(lines)
+    """The lines that go and the lines that come."""
+    signed = [("-", mutant.old), ("+", mutant.new)]
+    return "\n".join(f"    {sign} {line}" for sign, text in signed for line in text.splitlines())
 
 
 def report(room: str, outcomes: Sequence[Outcome]) -> tuple[int, int]:
@@ -256,6 +255,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="mutants that are played at the same time")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is still running is ended, too
+    os.environ["OMP_NUM_THREADS"] = "1"  # in this process and in all that it starts
     for name in LIBRARIES:
         importlib.import_module(name)
     return score(ROOT, arguments.room, arguments.workers)
