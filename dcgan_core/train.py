@@ -1,4 +1,4 @@
-"""The loop: step; then once per interval log, evaluate, sample, save."""
+"""The loop: step; then what is due at intervals: log, evaluate, sample, save. It stands in `_Session.run`."""
 
 from __future__ import annotations
 
