@@ -27,7 +27,8 @@ CARDS = {8: (300e9, 20e-6), 64: (40e9, 50e-6)}  # bytes per second of each card,
 
 def rows() -> dict[str, list[str]]:
     """The table's cells, by the name of their row."""
-    lines = re.findall(r"^\| (.+) \|$", PAGE.read_text(encoding="utf-8").partition("### Is it worth it?")[2], re.M)
+    section = PAGE.read_text(encoding="utf-8").partition("### Is it worth it?")[2].partition("\n## ")[0]
+    lines = re.findall(r"^\| (.+) \|$", section, re.M)
     return {name: cells for name, *cells in (line.split(" | ") for line in lines)}
 
 
