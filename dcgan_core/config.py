@@ -19,7 +19,7 @@ Loss = Literal[
 LABELLED = ("non-saturating", "minimax")  # losses in which a real image is called 1 and a fake one 0
 Norm = Literal["batch", "layer", "none"]
 Augmentation = Literal["colour", "translation", "cutout", "flip"]
-Initialisation = Literal["paper", "framework"]
+Initialisation = Literal["paper", "framework", "he"]
 Recipe = Literal["default", "paper"]
 Schedule = Literal["constant", "linear", "cosine"]
 Upsampling = Literal["transposed", "nearest"]
@@ -73,7 +73,7 @@ class Config:
     """Show the discriminator how much the images of its batch differ: one more feature map."""
 
     generator_initialisation: Initialisation = "paper"
-    """Where the generator's weights start: paper draws them from N(0, 0.02), framework as PyTorch does of itself."""
+    """First weights: paper draws from N(0, 0.02), framework as PyTorch does, he so that no layer shrinks its signal."""
 
     discriminator_initialisation: Initialisation = "paper"
     """The same for the discriminator; without normalisation, a narrow one starts nearly flat with N(0, 0.02)."""

@@ -6,6 +6,7 @@ Shapes at the end of a line are (B, channels, height, width); w is the network's
 from __future__ import annotations
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm as normalise_spectrum
 from dcgan_core.config import Config, Initialisation, Norm, Upsampling
 
 FIRST_SIZE = 4  # pixels; every generator starts, and every discriminator ends, with maps of 4x4
+LEAK = 0.2  # slope of the discriminator's activation below 0
 STD_GROUP_SIZE = 4  # images whose differences are shown to the discriminator together
 
 
@@ -56,8 +58,7 @@ class Generator(nn.Module):
             layers += [double(before, after, upsampling), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]  # twice as wide
         layers += [double(widths[-1], channels, upsampling), nn.Tanh()]  # (B, channels, S, S)
         self.layers = nn.Sequential(*layers)
-        if initialisation == "paper":
-            initialise(self)
+        redraw(self, initialisation, slope=0.0)
 
     def forward(self, latents: Tensor) -> Tensor:
         return self.layers(latents)
@@ -98,7 +99,7 @@ class Discriminator(nn.Module):
             layers.append(nn.Conv2d(before, after, kernel_size=4, stride=2, padding=1, bias=norm == "none"))  # H/2, W/2
             if block and norm != "none":
                 layers.append(nn.BatchNorm2d(after) if norm == "batch" else nn.GroupNorm(1, after))
-            layers.append(nn.LeakyReLU(0.2, inplace=True))
+            layers.append(nn.LeakyReLU(LEAK, inplace=True))
             if dropout:
                 layers.append(nn.Dropout2d(dropout))
         features = widths[-1] * FIRST_SIZE**2
@@ -107,8 +108,7 @@ class Discriminator(nn.Module):
             features += FIRST_SIZE**2
         layers += [nn.Flatten(), nn.Linear(features, 1, bias=False), nn.Flatten(0)]  # (B,)
         self.layers = nn.Sequential(*layers)
-        if initialisation == "paper":
-            initialise(self)
+        redraw(self, initialisation, slope=LEAK)
         if spectral_norm:
             for layer in self.layers:
                 if isinstance(layer, (nn.Conv2d, nn.Linear)):
@@ -171,6 +171,35 @@ def initialise(network: nn.Module) -> None:
         elif isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)):
             nn.init.normal_(module.weight, 1.0, 0.02)
             nn.init.zeros_(module.bias)
+
+
+def redraw(network: nn.Module, initialisation: Initialisation, slope: float) -> None:
+    """Draws the weights of a network whose activations have that slope below 0, or keeps what the framework drew."""
+    if initialisation == "paper":
+        initialise(network)
+    elif initialisation == "he":
+        keep_signal(network, slope)
+
+
+@torch.no_grad()
+def keep_signal(network: nn.Module, slope: float) -> None:
+    """Draws weights with which a signal is as large behind every layer as before it, without any normalisation.
+
+    A layer whose units have n inputs gets weights from N(0, g / sqrt(n)), where g^2 = 2 / (1 + slope^2) makes up for
+    what the activation behind it takes away; behind the last layer there is none, and g is 1. Every shift is set to 0.
+    Source: He et al. 2015 (arXiv:1502.01852), section 2.2.
+    """
+    *hidden, last = (
+        layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
+    )
+    for layer in (*hidden, last):
+        num_inputs = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d):  # an output pixel meets one in stride^2 of the kernel's places
+            num_inputs = layer.weight[:, 0].numel() // math.prod(layer.stride)
+        gain = 1.0 if layer is last else nn.init.calculate_gain("leaky_relu", slope)
+        nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(num_inputs))
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 def build(config: Config) -> tuple[Generator, Discriminator]:

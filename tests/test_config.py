@@ -20,7 +20,7 @@ WRONG = [
     *[(name, 0) for name in ("latent_size", "generator_width", "discriminator_width", "total_images")],
     *[(name, 0) for name in ("log_every_images", "sample_every_images", "checkpoint_every_images")],
     *[("upsampling", "bilinear"), ("loss", "wasserstein"), ("rate_schedule", "step")],
-    *[("generator_initialisation", "he"), ("discriminator_initialisation", "orthogonal")],
+    *[("generator_initialisation", "xavier"), ("discriminator_initialisation", "orthogonal")],
     *[("dropout", value) for value in (-0.1, 1.0, float("nan"))],
     *[("batch_size", value) for value in (1, 0, -64)],
     *[("generator_learning_rate", value) for value in (0.0, -1e-4, 1.0, float("nan"), float("inf"))],

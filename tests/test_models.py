@@ -192,6 +192,27 @@ def test_a_narrow_discriminator_without_normalisation_starts_flatter_in_the_pape
     assert 4 < slopes[1] / slopes[0] < 16
 
 
+def growth(layer: nn.Module) -> float:
+    """How much larger the mean square of a layer's output is than that of its input, away from the edges."""
+    if isinstance(layer, nn.Linear):
+        return layer(torch.randn(512, layer.in_features)).square().mean().item()
+    images = torch.randn(64, layer.in_channels, 16, 16)
+    return layer(images)[:, :, 1:-1, 1:-1].square().mean().item()
+
+
+@pytest.mark.parametrize("upsampling", ["transposed", "nearest"])
+def test_networks_drawn_as_by_he_make_up_for_what_each_activation_takes_away(upsampling):
+    """ReLU halves a mean square; LeakyReLU leaves (1 + 0.04) / 2 of it; nothing follows the last layer."""
+    torch.manual_seed(0)
+    settings = {"upsampling": upsampling, "discriminator_norm": "none", "minibatch_std": True}
+    he = {"generator_initialisation": "he", "discriminator_initialisation": "he"}
+    for network, hidden in zip(build(Config(**settings, **he)), (2.0, 2 / 1.04), strict=True):
+        *found, last = [growth(layer) for layer in modules(network, WEIGHTED)]
+        assert found == pytest.approx([hidden] * len(found), rel=0.15)
+        assert last == pytest.approx(1, rel=0.2)
+        assert all(not module.bias.any() for module in modules(network, WEIGHTED) if module.bias is not None)
+
+
 def scale_around_zero(network: nn.Module) -> None:
     for norm in modules(network, NORMS):
         nn.init.normal_(norm.weight, 0.0, 0.02)
