@@ -18,7 +18,7 @@ from dcgan_core import parallel
 from dcgan_core.config import Augmentation, Config, Schedule
 from dcgan_core.data.augmentation import augmented
 from dcgan_core.data.latents import draw_rows
-from dcgan_core.losses import GAMES, PAIRED, Game, gradient_penalty, smoothed_discriminator_loss, zero_centred_penalty
+from dcgan_core.losses import GAMES, PAIRED, Game, gradient_penalty, smoothed_discriminator_loss
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, descent
 from dcgan_core.steps import against, clip_weights, update_discriminator, update_generator
@@ -160,13 +160,7 @@ def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor
     config = state.config
 
     def penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-        parts = []
-        if config.loss == "wasserstein-penalty":
-            parts.append(config.penalty_weight * gradient_penalty(critic, real, fake))
-        for gamma, samples in ((config.r1_gamma, real), (config.r2_gamma, fake)):
-            if gamma:
-                parts.append(inputs.gamma_share * gamma * zero_centred_penalty(critic, samples))
-        return torch.stack(parts).sum()
+        return config.penalty_weight * gradient_penalty(critic, real, fake)
 
     loss = update_discriminator(
         _judge(state, inputs, state.learner("discriminator")),
@@ -174,7 +168,9 @@ def _discriminator_turn(state: State, inputs: Inputs, real: Tensor, fake: Tensor
         _game(config).discriminator,
         real,
         fake,
-        penalty=penalty if config.slope_penalties else None,
+        penalty=penalty if config.loss == "wasserstein-penalty" else None,
+        r1=inputs.gamma_share * config.r1_gamma if config.r1_gamma else None,
+        r2=inputs.gamma_share * config.r2_gamma if config.r2_gamma else None,
         autocast=machine.autocast(),
         descend=descent(state),
     )

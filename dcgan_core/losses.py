@@ -139,7 +139,8 @@ def gradient_penalty(
     if mix is None:
         mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype, generator=rng)
     between = torch.lerp(fake.detach(), real, mix)  # (B, ...), 0 is fake, 1 is real
-    slope = _squared_slopes(critic, between).clamp(min=1e-12).sqrt()  # (B,)
+    between = between.requires_grad_()
+    slope = _squared_slopes(_judged_one_by_one(critic, between), between).clamp(min=1e-12).sqrt()  # (B,)
     return (slope - 1).square().mean()
 
 
@@ -160,11 +161,20 @@ def zero_centred_penalty(discriminator: nn.Module | Callable[[Tensor], Tensor], 
     Raises `InvalidInput` as `gradient_penalty` does. Source: Mescheder, Geiger, Nowozin 2018 (arXiv:1801.04406), the
     "simplified gradient penalties".
     """
-    return _squared_slopes(discriminator, samples.detach()).mean() / 2
+    samples = samples.detach().requires_grad_()
+    return slope_penalty(_judged_one_by_one(discriminator, samples), samples)
 
 
-def _squared_slopes(critic: nn.Module | Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
-    """|gradient of the critic|^2 at each sample (B, ...): summed over the whole sample, (B,), with its graph."""
+def slope_penalty(logits: Tensor, samples: Tensor) -> Tensor:
+    """The same from logits (B,) that a discriminator has already given to the samples (B, ...), which need a gradient.
+
+    The logit of a sample must not depend on the other samples of the batch, as it does behind batch normalisation.
+    """
+    return _squared_slopes(logits, samples).mean() / 2
+
+
+def _judged_one_by_one(critic: nn.Module | Callable[[Tensor], Tensor], samples: Tensor) -> Tensor:
+    """The critic's logits. Raises `InvalidInput` if it has batch normalisation that uses the batch."""
     if isinstance(critic, nn.Module) and any(
         isinstance(part, _BatchNorm) and (part.training or part.running_mean is None) for part in critic.modules()
     ):
@@ -172,8 +182,12 @@ def _squared_slopes(critic: nn.Module | Callable[[Tensor], Tensor], samples: Ten
             "the gradient penalty is defined at each sample alone, but this critic has batch normalisation, which ties "
             "the samples of a batch together: build it with norm='layer' or norm='none'."
         )
-    samples = samples.requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(samples).sum(), samples, create_graph=True)
+    return critic(samples)
+
+
+def _squared_slopes(logits: Tensor, samples: Tensor) -> Tensor:
+    """|gradient of the logit|^2 at each sample (B, ...): summed over the whole sample, (B,), with its graph."""
+    (gradient,) = torch.autograd.grad(logits.sum(), samples, create_graph=True)
     return gradient.flatten(1).square().sum(dim=1)
 
 

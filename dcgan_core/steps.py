@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
+from dcgan_core.losses import slope_penalty
+
 FULL_PRECISION = nullcontext()  # or a `torch.autocast`, for the forward passes
 
 
@@ -32,19 +34,32 @@ def update_discriminator(
     fake: Tensor,
     *,
     penalty: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    r1: Tensor | None = None,
+    r2: Tensor | None = None,
     autocast: AbstractContextManager[object] = FULL_PRECISION,
     descend: Callable[[Tensor, torch.optim.Optimizer], None] = descend,
 ) -> Tensor:
     """Takes one optimizer step on the discriminator and returns the loss before it, a scalar without a graph.
 
     `real` and `fake` are (B, C, S, S) in [-1, 1]. `fake` is detached here, so nothing flows into the generator. The
-    two batches pass separately, so that batch normalisation never mixes their statistics. `penalty`, of (discriminator,
-    real, fake), is added to what is minimised but not to what is returned; it is computed in the precision of `real`.
+    two batches pass separately, so that batch normalisation never mixes their statistics.
+
+    Added to what is minimised, but not to what is returned: `penalty`, of (discriminator, real, fake), in the precision
+    of `real`; and `r1` and `r2`, scalars, times the `slope_penalty` at the real and at the fake images, which costs
+    no pass of its own and is as precise as the passes are.
     """
+    real = real.detach().requires_grad_(r1 is not None)
     fake = fake.detach()
+    if r2 is not None:
+        fake = fake.to(real.dtype).requires_grad_()
     with autocast:
-        loss = loss_function(discriminator(real), discriminator(fake))
-    total = loss if penalty is None else loss + penalty(discriminator, real, fake.to(real.dtype))
+        real_logits, fake_logits = discriminator(real), discriminator(fake)
+        loss = loss_function(real_logits, fake_logits)
+    total = loss if penalty is None else loss + penalty(discriminator, real.detach(), fake.detach().to(real.dtype))
+    if r1 is not None:
+        total = total + r1 * slope_penalty(real_logits, real)
+    if r2 is not None:
+        total = total + r2 * slope_penalty(fake_logits, fake)
     descend(total, optimizer)
     return loss.detach()
 

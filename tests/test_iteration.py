@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from dcgan_core import iteration
+from dcgan_core import iteration, steps
 from dcgan_core.config import Config
 from dcgan_core.data.augmentation import AUGMENTATIONS
 from dcgan_core.data.latents import draw_rows
 from dcgan_core.iteration import advance, prepare, share_left
-from dcgan_core.losses import zero_centred_penalty
+from dcgan_core.losses import slope_penalty
 from dcgan_core.runs.restoring import restore
 from dcgan_core.runtime import Machine, choose_machine
 from dcgan_core.state import State, descent, draw_latents, sample, start
@@ -213,7 +213,7 @@ def test_noise_is_on_all_that_the_discriminator_sees_and_never_the_same(config, 
     state = start(config, cpu)
     torch.nn.init.zeros_(state.generator.layers[-2].weight)
     seen = seen_by_the_discriminator(state, torch.zeros(config.images_per_step, 1, 16, 16), cpu)
-    assert len(seen) == 2 * (2 + 2) + 2  # in each update: real, fake and two penalties; then fake and real
+    assert len(seen) == 2 * 2 + 2  # in each update: real and fake, with their slopes; then fake and real
     for noise in seen:
         assert kstest(noise.flatten().numpy(), "norm", (0, 0.3)).pvalue > 1e-3
     together = torch.stack([noise.flatten() for noise in seen])
@@ -283,33 +283,53 @@ def test_gamma_has_fallen_when_it_is_used(config, real, cpu):
     assert_iteration_is(by_hand(state, real, r1=0.6 * 2.0), state, real, cpu)
 
 
-def remembering_the_first(penalty: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A stale batch: the slope at the images of the first update, whichever update it is."""
-    seen: list[Tensor] = []
-
-    def stale(discriminator: nn.Module, samples: Tensor) -> Tensor:
-        seen.append(samples)
-        return penalty(discriminator, seen[0])
-
-    return stale
+def of_mean_logit(logits: Tensor, samples: Tensor) -> Tensor:
+    """The slope of the batch's mean: B^2 times as little."""
+    return slope_penalty(logits / BATCH, samples)
 
 
 @pytest.mark.parametrize(
     "mutant",
     [
-        pytest.param(remembering_the_first(zero_centred_penalty), id="stale real batch"),
-        pytest.param(lambda critic, samples: zero_centred_penalty(critic, samples.flip(0)[: BATCH // 2]), id="half"),
-        pytest.param(lambda critic, samples: zero_centred_penalty(critic, -samples), id="somewhere else"),
-        pytest.param(lambda critic, samples: 2 * zero_centred_penalty(critic, samples), id="no 1/2"),
-        pytest.param(lambda critic, samples: zero_centred_penalty(critic, samples).detach(), id="detached"),
+        pytest.param(of_mean_logit, id="slope of the mean"),
+        pytest.param(lambda logits, samples: slope_penalty(logits[: BATCH // 2], samples), id="half of the batch"),
+        pytest.param(lambda logits, samples: 2 * slope_penalty(logits, samples), id="no 1/2"),
+        pytest.param(lambda logits, samples: slope_penalty(logits, samples) / samples[0].numel(), id="mean of pixels"),
+        pytest.param(lambda logits, samples: slope_penalty(logits, samples).detach(), id="detached"),
     ],
 )
-def test_mutant_penalty_in_the_iteration_is_caught(config, real, cpu, monkeypatch, mutant):
-    state = with_plain_descent(replace(config, r1_gamma=2.0), cpu)
-    expected = by_hand(state, real, r1=2.0)
-    monkeypatch.setattr(iteration, "zero_centred_penalty", mutant)
+@pytest.mark.parametrize("name", ["r1", "r2"])
+def test_mutant_penalty_in_the_iteration_is_caught(config, real, cpu, monkeypatch, mutant, name):
+    state = with_plain_descent(replace(config, **{f"{name}_gamma": 2.0}), cpu)
+    expected = by_hand(state, real, **{name: 2.0})
+    monkeypatch.setattr(steps, "slope_penalty", mutant)
     with pytest.raises(AssertionError):
         assert_iteration_is(expected, state, real, cpu)
+
+
+def test_the_slopes_at_images_cost_no_pass_of_their_own(config, real, cpu):
+    state, passes = start(replace(config, r1_gamma=1.0, r2_gamma=1.0), cpu), []
+    state.discriminator.register_forward_hook(lambda *_: passes.append(1))
+    advance(state, real, cpu)
+    assert len(passes) == 2 * 2 + 1
+
+
+def test_slopes_in_low_precision_are_near_those_in_full_precision(tiny_config):
+    """Their penalty's gradient has nearly the same direction and size, for a discriminator that is drawn as by He."""
+    config = replace(tiny_config, discriminator_norm="none", discriminator_initialisation="he")
+    images = torch.rand(BATCH, 1, 16, 16) * 2 - 1
+    found = []
+    for precision in ("float32", "bfloat16"):
+        machine = choose_machine("cpu", precision)
+        discriminator, samples = start(config, machine).discriminator, images.clone().requires_grad_()
+        with machine.autocast():
+            logits = discriminator(samples)
+        slope_penalty(logits, samples).backward()
+        weights = [weight.grad.flatten() for weight in discriminator.parameters() if weight.grad is not None]
+        found.append(torch.cat(weights))
+    full, low = found
+    assert torch.cosine_similarity(full, low, dim=0) > 0.995
+    assert (low.norm() / full.norm()).item() == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("final", [0.0, 0.1, 1.0])

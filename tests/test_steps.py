@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dcgan_core.losses import critic_loss, discriminator_loss, gradient_penalty, non_saturating_generator_loss
+from dcgan_core.losses import (
+    critic_loss,
+    discriminator_loss,
+    gradient_penalty,
+    non_saturating_generator_loss,
+    zero_centred_penalty,
+)
 from dcgan_core.models import Discriminator, Generator
 from dcgan_core.steps import against, clip_weights, frozen, update_discriminator, update_generator
 
@@ -311,6 +317,42 @@ def test_the_penalty_sees_detached_float32_images_outside_autocast(players):
     )
     assert seen == [(torch.float32, torch.float32, False, False)]
     assert all(parameter.grad is None for parameter in players.generator.parameters())
+
+
+@pytest.mark.parametrize("r1", [None, 2.0])
+@pytest.mark.parametrize("r2", [None, 3.0])
+@pytest.mark.parametrize("weight", [0.0, 5.0])
+def test_all_penalties_are_minimised_together_with_the_loss(players, r1, r2, weight):
+    """Each at its own images; by hand they are added up from three ordinary forward passes."""
+    critic = Discriminator(image_size=16, channels=1, width=4, norm="none", initialisation="he")
+    fake = players.generator(players.latents)
+    mix = torch.full((len(fake), 1, 1, 1), 0.3)
+
+    def penalty(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        return weight * gradient_penalty(discriminator, real, fake, mix=mix)
+
+    by_hand = copy.deepcopy(critic)
+    real, detached = players.real.clone(), fake.detach()
+    total = discriminator_loss(by_hand(real), by_hand(detached)) + penalty(by_hand, real, detached)
+    for gamma, samples in ((r1, real), (r2, detached)):
+        total = total + (gamma or 0) * zero_centred_penalty(by_hand, samples)
+    total.backward()
+
+    loss = update_discriminator(
+        discriminator=critic,
+        optimizer=torch.optim.SGD(critic.parameters(), RATE),
+        loss_function=discriminator_loss,
+        real=players.real,
+        fake=fake,
+        penalty=penalty if weight else None,
+        r1=None if r1 is None else torch.tensor(r1),
+        r2=None if r2 is None else torch.tensor(r2),
+    )
+    assert not loss.requires_grad
+    assert not players.real.requires_grad and players.real.grad is None
+    assert all(parameter.grad is None for parameter in players.generator.parameters())
+    for found, expected in zip(critic.parameters(), by_hand.parameters(), strict=True):
+        assert torch.allclose(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_clipping_moves_only_the_weights_beyond_the_limit_and_only_to_it(players):
