@@ -35,6 +35,8 @@ from dcgan_core.parallel import NotJoined
 from dcgan_core.recorded import export as export_run
 from dcgan_core.runs import read_config
 from dcgan_core.runs.continuing import AsBefore, same_machine
+from dcgan_core.runs.files import read_json
+from dcgan_core.runs.folder import EVALUATION
 from dcgan_core.runtime import Device, Machine, Precision, Switch, choose_machine, process, refuse_too_large
 from dcgan_core.train import BEST, CHECKPOINT, Diverged, State, Stopped, draw_latents, load_state
 from dcgan_core.train import resume as resume_run
@@ -112,7 +114,12 @@ def train(
     _say_done(out, machine)
 
 
-def resume(run: Positional[Run], computing: OmitArgPrefixes[Continuing], total_images: int | None = None) -> None:
+def resume(
+    run: Positional[Run],
+    computing: OmitArgPrefixes[Continuing],
+    total_images: int | None = None,
+    patience: int | None = None,
+) -> None:
     """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
 
     It computes as its last session did, unless a flag says otherwise or this machine cannot, which it says.
@@ -121,10 +128,11 @@ def resume(run: Positional[Run], computing: OmitArgPrefixes[Continuing], total_i
 
     Args:
         total_images: New length of the whole run in images; by default the length it was started with.
+        patience: New number of images without a better evaluation after which the run ends; 0 waits for ever.
     """
     asked = {name: value for name, value in vars(computing).items() if name != "tensorboard"}
     machine = _announce(settle(read_config(run), same_machine(run, **asked)))
-    resume_run(run, total_images=total_images, machine=machine, tensorboard=computing.tensorboard)
+    resume_run(run, total_images=total_images, patience=patience, machine=machine, tensorboard=computing.tensorboard)
     _say_done(run, machine)
 
 
@@ -135,8 +143,13 @@ def _announce(machine: Machine) -> Machine:
 
 
 def _say_done(run: Path, machine: Machine) -> None:
-    if machine.rank == 0:
-        print(f"done: see {run / 'samples'}, or run: python -m dcgan_core evaluate {run}")
+    if machine.rank != 0:
+        return
+    if (run / EVALUATION).exists():
+        for which, found in read_json(run / EVALUATION).items():
+            share = "" if found["recognised"] is None else f", {found['recognised']:.0%} recognised"
+            print(f"{which}: at {found['images']:,} images, Fréchet distance {found['frechet_distance']:.1f}{share}")
+    print(f"done: see {run / 'samples'}, or run: python -m dcgan_core evaluate {run}")
 
 
 def _load(run: Path, checkpoint: Which, device: Device) -> tuple[State, str]:

@@ -156,6 +156,9 @@ class Config:
     evaluate_every_images: int = 40_000
     """Images between two evaluations, of which the best keeps its checkpoint; 0 never evaluates."""
 
+    patience: int = 0
+    """Images without a better evaluation after which the run ends, before total_images; 0 waits for ever."""
+
     def __post_init__(self) -> None:
         check_types(self)
         check_game(self)
@@ -173,7 +176,8 @@ class Config:
         check(self, "seed", 0 <= self.seed < 2**32, "from 0 to 4294967295")
         for name in ("total_images", "log_every_images", "sample_every_images", "checkpoint_every_images"):
             check(self, name, getattr(self, name) >= 1, "1 or more")
-        check(self, "evaluate_every_images", self.evaluate_every_images >= 0, "0 or more")
+        for name in ("evaluate_every_images", "patience"):
+            check(self, name, getattr(self, name) >= 0, "0 or more")
         at_least = f"at least one iteration (batch_size x discriminator_steps = {self.images_per_step})"
         check(self, "total_images", self.total_images >= self.images_per_step, at_least)
         object.__setattr__(self, "augment", tuple(self.augment))  # JSON has lists
@@ -217,6 +221,7 @@ class Config:
             "gamma_final_share": self.r1_gamma or self.r2_gamma,
             "instance_noise_until": self.instance_noise,
             "rate_final_share": self.rate_schedule != "constant",
+            "patience": self.evaluate_every_images,
         }
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return [name for name, is_read in reads.items() if not is_read and getattr(self, name) != defaults[name]]
@@ -281,6 +286,7 @@ LATER: dict[str, Any] = {
     "instance_noise_until": 0.5,
     "rate_schedule": "constant",
     "rate_final_share": 0.0,
+    "patience": 0,
 }
 
 

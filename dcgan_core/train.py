@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from dcgan_core.capture import ready, settle
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Batches, Dataset, load
 from dcgan_core.iteration import advance, update_average
-from dcgan_core.metrics import Judge, judge_for
+from dcgan_core.metrics import Judge
+from dcgan_core.metrics.examiner import Examiner
 from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
 from dcgan_core.runs.continuing import same_machine
 from dcgan_core.runs.folder import Diverged
@@ -51,8 +53,6 @@ __all__ = [
 ]
 
 NUM_WATCHED = 64  # fixed latents whose samples are saved again and again
-NUM_JUDGED = 2_000  # fixed latents whose samples are measured again and again
-OTHER_LATENTS = 1_000_000  # added to the seed: the best is not chosen by the latents that `evaluate` draws
 
 
 def train(
@@ -68,7 +68,9 @@ def train(
     """Trains a new run into the folder `out` and returns its final state.
 
     `out` receives config.json, provenance.json, metrics.jsonl, samples/, checkpoint.safetensors and, once evaluated,
-    best.safetensors: the checkpoint with the lowest Fréchet distance. `dataset` replaces loading `config.data` by name,
+    best.safetensors: the checkpoint with the lowest Fréchet distance; at the end evaluation.json, on both.
+
+    `dataset` replaces loading `config.data` by name,
     and `judge` the one that belongs to it. Of several processes (see `parallel`), process 0 alone writes. Raises
     `InvalidInput` if `out` already holds something, `Diverged` if a loss is no longer finite, and `KeyboardInterrupt`,
     after saving, when interrupted.
@@ -98,13 +100,15 @@ def resume(
     out: str | Path,
     *,
     total_images: int | None = None,
+    patience: int | None = None,
     machine: Machine | None = None,
     dataset: Dataset | None = None,
     judge: Judge | None = None,
     progress: bool = True,
     tensorboard: bool = False,
 ) -> State:
-    """Continues the run in `out` from its last checkpoint, as if it had never stopped; optionally to more images.
+    """Continues the run in `out` from its last checkpoint, as if it had never stopped; optionally to more images, or
+    with another patience.
 
     A run that was stopped before its first checkpoint starts again. The number of processes may be another one; without
     a `machine`, what decides the numbers (device, precision, means) is as it was, see `runs.continuing`.
@@ -127,6 +131,8 @@ def resume(
                         f"total_images is {total_images}, but the run has already seen {state.images} images."
                     )
                 state.config = replace(state.config, total_images=total_images)
+            if patience is not None:
+                state.config = replace(state.config, patience=patience)
             images = dataset or parallel.first_then_others(machine, _load_data, state.config)
             parallel.by_first(machine, folder.go_back, out, state, facts, machine)
             session = _Session(
@@ -172,7 +178,7 @@ class _Session:
         images = dataset.to(machine.device).images
         self.batches = Batches(images, batch_size=config.images_per_step, seed=config.seed, own=own)
         self.watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
-        self.examine = _Examiner(config, judge)
+        self.examiner = Examiner(config, judge)
         self.name, self.progress = dataset.name, progress
         self.journal = Journal(out, tensorboard=tensorboard and machine.rank == 0, images=state.images)
         self.writer = Writer(beside=writes_beside(machine))
@@ -189,20 +195,29 @@ class _Session:
             parallel.by_first(machine, folder.note, self.out, facts)
             with self.clock_and_bar():
                 self.finish_line()
-                while state.step < self.config.total_steps:
+                while not self.ended():
                     self.add(step(state, self.batches(state.step), machine))
                     due = self.due()
                     found_best = due.line and self.log(due.evaluation)
-                    if due.samples:
+                    if due.samples or self.ended():
                         self.show()
-                    if due.checkpoint or found_best or self.unfinished:
+                    if due.checkpoint or found_best or self.unfinished or self.ended():
                         self.save()
                     self.bar.update(self.config.images_per_step)
                     if due.stop or self.unfinished:
                         parallel.by_first(machine, self.writer.wait)
                         raise Stopped(self.asked_to_stop.number or signal.SIGINT)
             parallel.by_first(machine, self.writer.wait)
+            self.compare_best_and_last()
         return state
+
+    def ended(self) -> bool:
+        """True after the last iteration, or after an evaluation with which the patience is exhausted."""
+        config, every = self.config, self.config.evaluate_every_images
+        if self.state.step >= config.total_steps or not (config.patience and every and self.best):
+            return self.state.step >= config.total_steps
+        evaluations = self.state.images // every - self.best["step"] * config.images_per_step // every
+        return evaluations * every >= config.patience
 
     def clock_and_bar(self) -> tqdm:
         """Starts counting the seconds of training, and shows the progress bar as long as it is open."""
@@ -226,7 +241,6 @@ class _Session:
         """What has to be done after this iteration. Several processes agree on stopping at each line of the log."""
         config = self.config
         log = self._reached(config.log_every_images)
-        evaluation = self._reached(config.evaluate_every_images)
         samples = self._reached(config.sample_every_images)
         checkpoint = self._reached(config.checkpoint_every_images)
         stop = bool(self.asked_to_stop)
@@ -235,6 +249,9 @@ class _Session:
         elif self.machine.num_processes > 1:
             stop = False
         last = stop or self.state.step == config.total_steps
+        evaluation = self._reached(config.evaluate_every_images)
+        if last and not stop:
+            evaluation = config.evaluate_every_images > 0
         line = last or log or checkpoint or evaluation
         return _Due(line, evaluation, samples or last, checkpoint or last, stop)
 
@@ -307,7 +324,7 @@ class _Session:
         def examine() -> None:
             nonlocal broken_off
             with suppress(BrokenOff), random_numbers_kept(), self.asked_to_stop.breaking_off():
-                self.examine(self.state, line)
+                self.examiner(self.state, line)
                 broken_off = False
 
         parallel.by_first(self.machine, examine)
@@ -321,7 +338,18 @@ class _Session:
         is_best = parallel.anywhere(distance < self.best.get("frechet_distance", math.inf), self.machine)
         if is_best:
             self.best = {"step": self.state.step, "frechet_distance": distance}
+        elif not self.bar.disable and (warning := self.examiner.warning(self.best, self.state)):
+            tqdm.write(warning, file=sys.stderr)
         return is_best, False
+
+    def compare_best_and_last(self) -> None:
+        """Measures both with latents by which neither was chosen, and notes it; a signal breaks that off."""
+
+        def compare() -> None:
+            with suppress(BrokenOff), random_numbers_kept(), self.asked_to_stop.breaking_off():
+                self.examiner.compare(self.state, self.out, self.machine, self.best)
+
+        parallel.by_first(self.machine, compare)
 
     def show(self) -> None:
         """Saves a grid of samples from the watched latents."""
@@ -341,33 +369,6 @@ class _Due(NamedTuple):
     samples: bool
     checkpoint: bool
     stop: bool
-
-
-class _Examiner:
-    """Adds measures of samples, from fixed latents, to a line of metrics; warns once where that is impossible."""
-
-    def __init__(self, config: Config, judge: Judge | None) -> None:
-        self.judge = judge
-        self.possible = True
-        self.latents = draw_latents(NUM_JUDGED, config.latent_size, seed=config.seed + OTHER_LATENTS)
-
-    def __call__(self, state: State, line: dict[str, Any]) -> None:
-        if not self.possible:
-            return
-        device = next(state.sampler.parameters()).device
-        if device.type == "mps":  # lacks the antialiased resizing that the classifier begins with
-            device = torch.device("cpu")
-        try:
-            if self.judge is None:  # a classifier may have to be trained first
-                self.judge = judge_for(state.config, device=device)
-            self.judge = self.judge.to(device)
-            report = self.judge.report(sample(state.sampler, self.latents, device=device))
-        except (InvalidInput, RuntimeError, OSError, ValueError) as error:
-            self.possible = False
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            warnings.warn(f"the run goes on without evaluation, which is impossible here: {reason}.", stacklevel=2)
-            return
-        line |= {name: report[name] for name in ("frechet_distance", "classes_covered", "recognised", "num_samples")}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from dcgan_core import train as training
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Dataset
-from dcgan_core.metrics import judge_for
+from dcgan_core.metrics import examiner, judge_for
 from dcgan_core.runs import checkpoint
 from dcgan_core.state import State
 from dcgan_core.train import BEST, CHECKPOINT, load_state, read_metrics, resume, train
@@ -46,7 +46,9 @@ def config(tiny_config):
 
 @pytest.fixture
 def settings(cpu, tiny_dataset, monkeypatch):
-    monkeypatch.setattr(training, "NUM_JUDGED", 20)
+    """What is done once at the end is tested in test_patience."""
+    monkeypatch.setattr(examiner, "NUM_JUDGED", 20)
+    monkeypatch.setattr(examiner.Examiner, "compare", lambda *_: None)
     return {"machine": cpu, "dataset": tiny_dataset, "progress": False}
 
 
@@ -73,7 +75,7 @@ def test_the_checkpoint_with_the_lowest_distance_is_kept_whole_and_the_lines_say
         line["num_samples"] == 20 and line["classes_covered"] == 3 and line["recognised"] == 0.5 for line in lines
     )
     assert all(line["discriminator_loss"] > 0 for line in lines), "every line has the losses"
-    latents = training.draw_latents(20, config.latent_size, seed=config.seed + training.OTHER_LATENTS)
+    latents = training.draw_latents(20, config.latent_size, seed=config.seed + examiner.OTHER_LATENTS)
     torch.testing.assert_close(judge.seen[-1], training.sample(last.average, latents))
 
 
@@ -105,8 +107,10 @@ def test_the_lowest_discriminator_loss_would_choose_another_checkpoint(config, s
 def test_a_resumed_run_keeps_the_best_so_far(config, settings, tmp_path, stop_at):
     distances = [5.0, 2.0, 3.0, 4.0, 2.5]
     train(config, tmp_path / "whole", judge=ScriptedJudge(distances), **settings)
-    train(replace(config, total_images=stop_at), tmp_path / "run", judge=ScriptedJudge(distances), **settings)
-    rest = distances[stop_at // EVERY :]
+    so_far, rest = distances[: stop_at // EVERY], distances[stop_at // EVERY :]
+    at_the_end = [] if stop_at % EVERY == 0 else [9.0]
+    first = ScriptedJudge(so_far + at_the_end)
+    train(replace(config, total_images=stop_at), tmp_path / "run", judge=first, **settings)
     resume(tmp_path / "run", total_images=160, judge=ScriptedJudge(rest), **settings)
     for name in (BEST, CHECKPOINT):
         expected, found = (checkpoint.load(tmp_path / run / name) for run in ("whole", "run"))
@@ -146,8 +150,8 @@ def test_a_kill_between_the_two_writes_is_put_right_by_resume(config, settings, 
 def test_on_a_cpu_the_line_holds_exactly_what_the_judge_says_of_the_samples(config, settings):
     state = training.start(config, settings["machine"])
     judge, line = judge_for(config), {}
-    training._Examiner(config, judge)(state, line)
-    latents = torch.randn(20, 8, generator=torch.Generator().manual_seed(config.seed + training.OTHER_LATENTS))
+    examiner.Examiner(config, judge)(state, line)
+    latents = torch.randn(20, 8, generator=torch.Generator().manual_seed(config.seed + examiner.OTHER_LATENTS))
     with torch.no_grad():
         expected = judge.report(state.average.eval()(latents))
     assert line.keys() == {"frechet_distance", "classes_covered", "recognised", "num_samples"}
@@ -170,7 +174,7 @@ def test_samples_are_judged_on_the_device_that_made_them(config, settings):
     state = training.start(config, settings["machine"])
     state.average.to("meta")
     judge = JudgeOnMeta()
-    examine = training._Examiner(config, judge)
+    examine = examiner.Examiner(config, judge)
     for _ in range(2):
         examine(state, {})
     assert {images.device.type for images in judge.seen} == {device.type for device in judge.moved_to} == {"meta"}
@@ -181,7 +185,7 @@ def test_the_classifier_is_copied_to_the_device_once(config, settings, monkeypat
     state = training.start(config, settings["machine"])
     state.average.to("meta")
     judge = judge_for(config)
-    examine = training._Examiner(config, judge)
+    examine = examiner.Examiner(config, judge)
     classifiers = set()
     for _ in range(3):
         examine(state, {})
@@ -211,7 +215,7 @@ def test_a_data_set_that_cannot_be_judged_is_one_warning(config, settings, tmp_p
     def refuse(config, **_):
         raise InvalidInput("the data set 'mnist' could not be downloaded.")
 
-    monkeypatch.setattr(training, "judge_for", refuse)
+    monkeypatch.setattr(examiner, "judge_for", refuse)
     with pytest.warns(UserWarning, match=r"could not be downloaded\.$") as caught:
         train(config, tmp_path / "run", **settings)
     assert len(caught) == 1 and not (tmp_path / "run" / BEST).exists()

@@ -68,8 +68,9 @@ def test_train_sample_resume_and_evaluate_work_one_after_the_other(run, trained,
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.size == (48, 48)
 
-    assert run("resume", trained, "--total-images", 96)[0] == 0
-    code, output, _ = run("evaluate", trained, "--num-samples", 100)
+    code, output, _ = run("resume", trained, "--total-images", 96)
+    assert code == 0 and "last: at 96 images" in output and "best: at " in output
+    code, output, _ = run("evaluate", trained, "--num-samples", 100, "--checkpoint", "last")
     report = json.loads(output)
     assert code == 0
     assert report["images_seen"] == 96 and report["num_samples"] == 100 and report["num_reference"] == 44
@@ -179,11 +180,11 @@ def test_an_existing_run_with_another_config(run, trained, tiny_folder):
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:1000], lambda content: b"x" * 100, lambda content: b""])
-@pytest.mark.parametrize("command", ["resume", "evaluate"])
-def test_a_damaged_checkpoint(run, trained, command, damage):
-    checkpoint = trained / CHECKPOINT
+@pytest.mark.parametrize(("command", "name"), [("resume", CHECKPOINT), ("evaluate", BEST)])
+def test_a_damaged_checkpoint(run, trained, command, name, damage):
+    checkpoint = trained / name
     checkpoint.write_bytes(damage(checkpoint.read_bytes()))
-    assert_one_sentence(run(command, trained), CHECKPOINT, "damaged")
+    assert_one_sentence(run(command, trained), name, "damaged")
 
 
 def test_a_folder_without_a_run(run, tmp_path):

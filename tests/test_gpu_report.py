@@ -17,14 +17,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from dcgan_core import train as training
 from dcgan_core.benchmark import gpu_parts, gpu_report, kernels, whole
 from dcgan_core.benchmark.gpu_goals import GOALS, goals
 from dcgan_core.benchmark.gpu_plan import MINUTES, ORDER, RUNS, Part
 from dcgan_core.benchmark.gpu_report import ROOT
 from dcgan_core.benchmark.gpu_text import text
 from dcgan_core.benchmark.ladder import core_loop
-from dcgan_core.metrics import Judge
+from dcgan_core.metrics import Judge, examiner
 from dcgan_core.recorded import load
 from dcgan_core.runs import Journal, folder
 from dcgan_core.runtime import choose_machine
@@ -273,7 +272,7 @@ def test_every_part_is_known_and_the_important_ones_come_before_the_time_is_up()
 
 @pytest.fixture
 def few_samples(monkeypatch):
-    for module in (whole, training):
+    for module in (whole, examiner):
         monkeypatch.setattr(module, "NUM_JUDGED", 20)
 
 

@@ -22,6 +22,7 @@ from dcgan_core import models
 from dcgan_core import train as training
 from dcgan_core.cli import main
 from dcgan_core.config import Config, InvalidInput
+from dcgan_core.metrics import examiner
 from dcgan_core.runs import checkpoint, folder, journal, lock
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import CHECKPOINT, load_state, read_metrics, resume, train
@@ -371,7 +372,7 @@ def test_a_signal_during_an_evaluation_saves_at_once_and_resume_makes_up_for_it(
     tiny_config, settings, tmp_path, monkeypatch, number, at
 ):
     """At the fifth evaluation the run is finished, but for what was broken off."""
-    monkeypatch.setattr(training, "NUM_JUDGED", 4)
+    monkeypatch.setattr(examiner, "NUM_JUDGED", 4)
     config = replace(tiny_config, evaluate_every_images=32)
     train(config, tmp_path / "whole", judge=Signalling(0, 0), **settings)
     begin = time.perf_counter()
@@ -385,7 +386,7 @@ def test_a_signal_during_an_evaluation_saves_at_once_and_resume_makes_up_for_it(
 
 
 def test_an_evaluation_that_is_broken_off_twice_is_still_made_up_for(tiny_config, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "NUM_JUDGED", 4)
+    monkeypatch.setattr(examiner, "NUM_JUDGED", 4)
     config = replace(tiny_config, evaluate_every_images=32)
     train(config, tmp_path / "whole", judge=Signalling(0, 0), **settings)
     with pytest.raises(training.Stopped):

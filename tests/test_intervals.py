@@ -14,6 +14,7 @@ from torchvision.utils import make_grid
 from dcgan_core import train as training
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import unscale
+from dcgan_core.metrics.examiner import Examiner
 from dcgan_core.runs.lock import locked
 from dcgan_core.train import NUM_WATCHED, draw_latents, load_state, read_metrics, resume, sample, train
 
@@ -86,7 +87,7 @@ def test_the_best_is_chosen_by_other_latents_than_those_that_it_is_judged_or_sho
     """`evaluate` and `sample` draw from the small seeds that people choose; each run's own is one of them."""
 
     def chosen_by(seed: int) -> torch.Tensor:
-        return training._Examiner(replace(config, seed=seed), None).latents
+        return Examiner(replace(config, seed=seed), None).latents
 
     first = chosen_by(0)
     assert not torch.equal(first, chosen_by(1))

@@ -413,12 +413,13 @@ from dcgan_core.data import glyphs
 from dcgan_core import train as training
 from dcgan_core.config import Config
 from dcgan_core.data import Dataset
+from dcgan_core.metrics import examiner
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import BEST, CHECKPOINT, load_state, read_metrics, resume, train
 
 torch.set_num_threads(1)  # a forked child has none of its parent's threads, and would wait for them for ever
 warnings.simplefilter("ignore")  # "stopped before its first checkpoint"
-training.NUM_WATCHED = training.NUM_JUDGED = 4
+training.NUM_WATCHED = examiner.NUM_JUDGED = 4
 folder, num_kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(0)
 config = Config(
     image_size=16, latent_size=4, generator_width=2, discriminator_width=2, dropout=0.3, batch_size=8,

@@ -17,10 +17,11 @@ from dcgan_core.capture import seconds
 from dcgan_core.config import Config
 from dcgan_core.data import Dataset, scale
 from dcgan_core.metrics import Judge, letter_classifier, moments
+from dcgan_core.metrics.examiner import NUM_JUDGED
 from dcgan_core.metrics.features import measure
 from dcgan_core.runs import Journal, folder
 from dcgan_core.runtime import Machine
-from dcgan_core.train import NUM_JUDGED, NUM_WATCHED, draw_latents, sample, train
+from dcgan_core.train import NUM_WATCHED, draw_latents, sample, train
 
 NUM_REFERENCES = 2_000
 NUM_BLOCKS = 5  # of bare iterations before the run, and as many after it

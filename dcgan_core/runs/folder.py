@@ -34,7 +34,8 @@ CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 FILES = {"last": CHECKPOINT, "best": BEST}
 CONFIG, PROVENANCE = "config.json", "provenance.json"
-MAY_CHANGE = {"data", "data_root", "total_images"}  # in config.json, while the run goes on
+EVALUATION = "evaluation.json"  # of the best and the last generator, at the end
+MAY_CHANGE = {"data", "data_root", "total_images", "patience"}  # in config.json, while the run goes on
 MAY_CHANGE |= {f"{what}_every_images" for what in ("log", "sample", "checkpoint", "evaluate")}
 OF_A_START = {CONFIG, PROVENANCE, METRICS, lock.NAME, "samples", "tensorboard"}  # before there is a checkpoint
 
@@ -98,7 +99,10 @@ def _agree(in_folder: Config, trained: Config, out: Path) -> Config:
     ours, theirs = in_folder.to_dict(), trained.to_dict()
     differing = [name for name in ours if ours[name] != theirs[name]]
     counts = {name: ours[name] if name in MAY_CHANGE else theirs[name] for name in differing}
-    told = MAY_CHANGE - {"total_images"}  # which `resume` itself may have changed, and stopped before saving
+    told = MAY_CHANGE - {
+        "total_images",
+        "patience",
+    }  # which `resume` itself may have changed, and stopped before saving
     for which, names in (("it", told), ("the checkpoint", set(ours) - MAY_CHANGE)):
         said = [f"{name} is {value!r}" for name, value in counts.items() if name in names]
         if said:
@@ -186,6 +190,7 @@ def go_back(out: Path, state: State, facts: dict[str, Any], machine: Machine) ->
         write_json(out / PROVENANCE, [*_history(out), entry])
         write_json(out / CONFIG, state.config.to_dict())
         forget_after(out, state.images)
+        (out / EVALUATION).unlink(missing_ok=True)
     except OSError as error:
         raise InvalidInput(f"cannot write into {str(out)!r} ({error.strerror}): make room or copy the run.") from error
     _copy_if_best(out, facts)

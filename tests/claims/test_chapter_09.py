@@ -32,10 +32,11 @@ from dcgan_core.metrics import (
     shipped_classifier,
     squared_discrepancy,
 )
+from dcgan_core.metrics.examiner import NUM_JUDGED, OTHER_LATENTS
 from dcgan_core.metrics.features import measure
 from dcgan_core.metrics.neighbours import distances_to_others
 from dcgan_core.steps import update_discriminator, update_generator
-from dcgan_core.train import NUM_JUDGED, OTHER_LATENTS, draw_latents, sample
+from dcgan_core.train import draw_latents, sample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
