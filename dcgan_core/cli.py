@@ -104,7 +104,8 @@ def train(
 
     Args:
         out: New folder for the run: config, metrics, sample grids, checkpoints.
-        recipe: Where the settings start from; each flag overrides it. The paper's is for photographs and long runs.
+        recipe: Where the settings start from; each flag overrides it. plain is the DCGAN of the chapters; default adds
+            R1 and what belongs to it, so that longer training makes it better; paper is for photographs and long runs.
     """
     machine = choose_machine(
         computing.device, computing.precision, compiled=computing.compile, capture=computing.capture

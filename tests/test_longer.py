@@ -10,6 +10,9 @@ import pytest
 from dcgan_core.config import Config
 from dcgan_core.laboratory import longer
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, EVALUATIONS, jobs, run_config, study
+from dcgan_core.runs.files import write_json
+from dcgan_core.runtime import choose_machine
+from dcgan_core.train import train
 
 RECORD = longer.Path(longer.__file__).with_name("longer.jsonl")
 
@@ -54,11 +57,29 @@ def test_a_study_writes_a_line_for_each_run_and_goes_on_where_it_was(tmp_path, m
     assert len(out.read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_a_run_that_is_kept_goes_on_and_is_recorded_at_its_end_only(tmp_path, monkeypatch):
+    monkeypatch.setitem(DATA["letters"], "image_size", 16)
+    out, folder = tmp_path / "longer.jsonl", tmp_path / "runs" / "letters-recipe-0"
+    short = run_config("letters", "recipe", 0, 20 * 64)
+    train(replace(short, total_images=10 * 64), folder, progress=False, machine=choose_machine("cpu", "float32"))
+    longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
+    write_json(folder / "config.json", short.to_dict())  # it was to be twice as long
+    (tmp_path / "longer.jsonl").unlink()
+    longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
+    assert not out.exists()
+    longer.play(folder, "letters", "recipe", 0, 20 * 64, "data", "cpu")
+    longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
+    (line,) = map(json.loads, out.read_text().splitlines())
+    assert line["finished"] and [entry.get("resumed_at_images") for entry in line["provenance"]] == [None, 10 * 64]
+
+
 def test_the_record_that_ships_holds_runs_of_these_settings_on_one_card_and_says_which_were_not_finished():
     lines = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
     assert {line["change"] for line in lines if line["finished"]} >= {AS_IT_IS, "R1", "R1, pairing", "R1, layer norm"}
     for line in lines:
         expected = run_config(line["data"], line["change"], line["seed"], line["config"]["total_images"])
-        assert Config.from_dict(line["config"]) == expected
+        found = Config.from_dict(line["config"])
+        assert replace(found, checkpoint_every_images=expected.checkpoint_every_images) == expected
         assert {entry["captured"] for entry in line["provenance"]} <= {True, None}
         assert line["finished"] == (bool(line["metrics"]) and line["metrics"][-1]["images"] >= 499_900)

@@ -22,17 +22,18 @@ from typing import Any
 
 import torch
 
-from dcgan_core.config import Config
+from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import Dataset, load
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs.files import add_line
-from dcgan_core.runtime import choose_machine
-from dcgan_core.train import Diverged, read_metrics, train
+from dcgan_core.runtime import Device, Precision, choose_machine
+from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
 
 NO_NORM = {"discriminator_norm": "none", "discriminator_initialisation": "framework"}
 R1 = {**NO_NORM, "r1_gamma": 0.1, "discriminator_learning_rate": 1e-3}
 PAIRED = {**R1, "loss": "relativistic"}
 SHIFTS = {"augment": ("translation", "cutout")}
+RECIPE = RECIPES["default"]
 AS_IT_IS = "as it is"
 CHANGES: dict[str, dict[str, Any]] = {
     AS_IT_IS: {},
@@ -46,6 +47,13 @@ CHANGES: dict[str, dict[str, Any]] = {
     "R1, linear rates": {**R1, "rate_schedule": "linear"},
     "R1, wider discriminator": {**R1, "discriminator_width": 48},
     "R1, shifts and cutouts": {**R1, **SHIFTS},
+    "recipe": RECIPE,
+    "recipe, gamma 0.1": {**RECIPE, "r1_gamma": 0.1},
+    "recipe, pairing": {**RECIPE, "loss": "relativistic"},
+    "recipe, linear rates": {**RECIPE, "rate_schedule": "linear", "rate_final_share": 0.1},
+    "recipe, framework's weights": {**RECIPE, "discriminator_initialisation": "framework"},
+    "recipe, no minibatch std": {**RECIPE, "minibatch_std": False},
+    "recipe, shifts and cutouts": {**RECIPE, **SHIFTS},
     "no norm": {**NO_NORM, "discriminator_learning_rate": 1e-3},
     "shifts and cutouts": SHIFTS,
     "linear rates": {"rate_schedule": "linear"},
@@ -75,7 +83,7 @@ SEEDS = (0, 1, 2)
 def run_config(data: str, change: str, seed: int, total_images: int, data_root: str = "data") -> Config:
     """The run of one setting."""
     every = total_images // EVALUATIONS
-    rare = {"log_every_images": every, "sample_every_images": total_images, "checkpoint_every_images": total_images}
+    rare = {"log_every_images": every, "sample_every_images": total_images, "checkpoint_every_images": every}
     settings = {**DATA[data], **_scaled(DATA[data], CHANGES[change]), "data_root": data_root, "seed": seed}
     settings |= {**rare, "evaluate_every_images": every, "total_images": total_images}
     return replace(Config(), **settings)
@@ -105,22 +113,35 @@ def _judge(data: str, data_root: str) -> Judge:
     return judge_for(run_config(data, AS_IT_IS, 0, EVALUATIONS * 10_000, data_root))
 
 
-def play(folder: Path, data: str, change: str, seed: int, total_images: int, data_root: str, device: str) -> None:
-    """Trains one run into `folder`; what it has found stands in its metrics.jsonl, also if it is stopped."""
+def play(
+    folder: Path,
+    data: str,
+    change: str,
+    seed: int,
+    total_images: int,
+    data_root: str,
+    device: Device,
+    precision: Precision = "float32",
+) -> None:
+    """Trains one run into `folder`, or goes on with it; what it has found stands in its metrics.jsonl, also if it is
+    stopped.
+    """
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     config = run_config(data, change, seed, total_images, data_root)
-    machine = choose_machine(device, "float32")  # type: ignore[arg-type]
-    dataset, judge = _dataset(data, data_root), _judge(data, data_root)
+    settings: dict[str, Any] = {"dataset": _dataset(data, data_root), "judge": _judge(data, data_root)}
     with suppress(Diverged, KeyboardInterrupt):
-        train(config, folder, machine=machine, dataset=dataset, judge=judge, progress=False)
+        if (folder / CHECKPOINT).exists():
+            resume(folder, progress=False, **settings)
+        else:
+            train(config, folder, machine=choose_machine(device, precision), progress=False, **settings)
 
 
-def _work(queue: Any, scratch: Path, total_images: int, data_root: str, device: str) -> None:
+def _work(queue: Any, scratch: Path, total_images: int, data_root: str, device: Device, precision: Precision) -> None:
     while (job := queue.get()) is not None:
         data, change, seed = job
         try:
-            play(scratch / f"{data}-{change}-{seed}", data, change, seed, total_images, data_root, device)
+            play(scratch / f"{data}-{change}-{seed}", data, change, seed, total_images, data_root, device, precision)
         except Exception:
             traceback.print_exc()
 
@@ -132,9 +153,11 @@ def study(
     seeds: tuple[int, ...] = SEEDS,
     total_images: int = 800_000,
     data_root: str = "data",
-    device: str = "auto",
+    device: Device = "auto",
+    precision: Precision = "float32",
     processes: int = 1,
     minutes: float = 600.0,
+    keep: Path | None = None,
 ) -> None:
     """Plays what `out` does not hold yet, for so many minutes, and adds a line for each run.
 
@@ -146,8 +169,11 @@ def study(
         total_images: Length of each run.
         data_root: Folder that downloaded data sets are kept in.
         device: Where to compute; auto takes a GPU if there is one.
+        precision: Of the convolutions, in all runs.
         processes: How many runs at a time.
         minutes: When to stop, with what was found so far; a run that was not finished is recorded as such.
+        keep: Folder for the runs themselves. With it, a run that was not finished goes on the next time, and is not
+            recorded before its end.
     """
     deadline = time.monotonic() + 60 * minutes
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
@@ -158,8 +184,8 @@ def study(
     for job in [*wanted, *[None] * processes]:
         queue.put(job)
     with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        arguments = (queue, scratch, total_images, data_root, device)
+        scratch = keep or Path(name)
+        arguments = (queue, scratch, total_images, data_root, device, precision)
         workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(processes)]
         for worker in workers:
             worker.start()
@@ -171,14 +197,16 @@ def study(
         for job in wanted:
             folder = scratch / "-".join(map(str, job))
             if (folder / "config.json").exists():
-                _note(out, folder, *job)
+                _note(out, folder, *job, only_finished=keep is not None)
 
 
-def _note(out: Path, folder: Path, data: str, change: str, seed: int) -> None:
+def _note(out: Path, folder: Path, data: str, change: str, seed: int, *, only_finished: bool = False) -> None:
     """Adds the line of one run."""
     metrics = read_metrics(folder)
     config = json.loads((folder / "config.json").read_text())
     finished = bool(metrics) and metrics[-1]["images"] >= config["total_images"] - config["batch_size"]
+    if only_finished and not finished:
+        return
     line = {"data": data, "change": change, "seed": seed, "finished": finished, "metrics": metrics}
     line |= {"config": config, "provenance": json.loads((folder / "provenance.json").read_text())}
     add_line(out, json.dumps(line))
