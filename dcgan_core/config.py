@@ -198,7 +198,7 @@ class Config:
         if self.slope_penalties and self.discriminator_norm == "batch":
             raise InvalidInput(
                 f"{self.slope_penalties[0]} limits the critic's slope at each image alone, but batch normalisation "
-                "ties the images of a batch together: set discriminator_norm to layer or none, or do without the penalty."
+                "ties the images of a batch together: set discriminator_norm to layer or none, or leave it out."
             )
         if self.slope_penalties and self.unrolled_steps:
             raise InvalidInput(

@@ -1,4 +1,4 @@
-"""What the settings of `train --data glyphs --recipe plain` are worth: one of them changed at a time, and its record and figure.
+"""What the settings of `train --data glyphs --recipe plain` are worth, one changed at a time: its record and figure.
 
 `python -m dcgan_core.teaching.settings` plays all runs (hours on a CPU) and writes the record that ships with the
 package. A run is a line, so it goes on where it was stopped; several processes with other seeds may share one file.
@@ -54,7 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {  # fields of Config
     "spectral norm": {"spectral_norm": True, "discriminator_norm": "none"},
     "minibatch std": {"minibatch_std": True},
 }
-"""What is changed of what `train --data glyphs --recipe plain` does. The widths are the generator's and the discriminator's."""
+"""What is changed of `train --data glyphs --recipe plain`. The widths are the generator's and the discriminator's."""
 
 
 def config(setting: str, seed: int) -> Config:
