@@ -26,7 +26,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "config": (),
     "runtime": (),
     "parallel": (),
-    "data": ("glyphs", "batches", "latents", "augmentation", "folder", "named"),
+    "data": ("glyphs", "batches", "latents", "walks", "augmentation", "folder", "named"),
     "models": (),
     "losses": (),
     "steps": (),
@@ -44,6 +44,8 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "journal",
         "folder",
         "continuing",
+        "progress",
+        "same_data",
         "card",
     ),
     "metrics": ("distances", "neighbours", "classifiers", "features", "inception", "evaluation", "make_weights"),
@@ -61,7 +63,8 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "gpu_text",
         "gpu_report",
     ),
-    "cli": ("flags", "training", "outcome", "experiments", "program"),
+    "report": ("diagnosis", "examination", "advice", "charts", "contents", "pictures", "page"),
+    "cli": ("flags", "opening", "hints", "training", "drawing", "outcome", "experiments", "program"),
 }
 ORDER = tuple(f"{room}.{inner}" if inner else room for room, rooms in HOUSE.items() for inner in rooms or ("",))
 LINE_LIMIT, CODE_LIMIT = 400, 200

@@ -12,6 +12,7 @@ from dcgan_core.runs.continuing import AsBefore
 from dcgan_core.runtime import Device, Machine, Precision, Switch
 
 Which = Literal["auto", "best", "last"]
+Opened = Annotated[Path, arg(metavar="RUN", help="Folder of the run, or of a copy that 'export' has written.")]
 Run = Annotated[Path, arg(metavar="RUN", help="Folder of the run, as given to 'train --out'.")]
 
 
@@ -36,6 +37,9 @@ class Computing:
     tensorboard: bool = False
     """Write curves and samples for TensorBoard, too."""
 
+    report: bool = True
+    """Write a page about the run, report.html, when it is done."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Continuing:
@@ -56,9 +60,17 @@ class Continuing:
     tensorboard: bool = False
     """Write curves and samples for TensorBoard, too."""
 
+    report: bool = True
+    """Write a page about the run, report.html, when it is done."""
+
 
 def announce(machine: Machine) -> Machine:
     """Says what will compute and why, of several processes once; returns the machine as it is."""
     if machine.rank == 0:
         print(machine.reason)
     return machine
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line, without a full stop."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,64 +1,33 @@
-"""The commands that use what was trained: sample, evaluate, export."""
+"""The commands that measure and publish what was trained: evaluate, export, report."""
 
 from __future__ import annotations
 
 import json
-import math
-import sys
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
-from torchvision.utils import save_image
 from tyro.conf import Positional
 
-from dcgan_core.cli.flags import Run, Which
+from dcgan_core.cli.flags import Opened, Run, Which
+from dcgan_core.cli.opening import check_seed, opened
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import unscale
 from dcgan_core.metrics import judge_for
 from dcgan_core.recorded import export as export_run
-from dcgan_core.runtime import Device, choose_machine, refuse_too_large
-from dcgan_core.train import BEST, State, draw_latents, load_state
-from dcgan_core.train import sample as sample_images
-
-
-def sample(
-    run: Positional[Run],
-    out: Path,
-    num_images: int = 64,
-    seed: int = 0,
-    checkpoint: Which = "auto",
-    device: Device = "auto",
-) -> None:
-    """Draw images from a trained generator into one picture.
-
-    Example: python -m dcgan_core sample runs/first --num-images 64 --out grid.png
-
-    Args:
-        out: Picture to write, for example grid.png.
-        num_images: Images in the picture, in rows of equal length.
-        seed: Seed of the latents; another seed gives other images.
-        checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
-        device: Where to compute; auto takes a GPU if there is one.
-    """
-    if num_images < 1:
-        raise InvalidInput(f"num_images is {num_images}, but must be 1 or more.")
-    state, _ = _load(run, checkpoint, device)
-    images = _draw("num_images", num_images, state, seed)
-    try:
-        save_image(unscale(images).float() / 255, out, nrow=math.ceil(math.sqrt(num_images)), padding=0)
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"cannot write the picture {str(out)!r} ({error}): use a name such as grid.png.") from error
-    print(out)
+from dcgan_core.report import write_report
+from dcgan_core.runs.continuing import moved
+from dcgan_core.runtime import Device, refuse_too_large
+from dcgan_core.train import draw_latents, sample
 
 
 def evaluate(
-    run: Positional[Run],
+    run: Positional[Opened],
     num_samples: int = 2_000,
     seed: int = 0,
     features: Literal["book", "inception"] = "book",
     checkpoint: Which = "auto",
+    data: str | None = None,
+    data_root: str | None = None,
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator and print one JSON object.
@@ -78,43 +47,65 @@ def evaluate(
         features: Whose features: the book's small classifiers, or Inception as in published scores, which needs
             pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
         checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
+        data: Where the run's images are now, if they have moved.
+        data_root: Where downloaded data sets are kept now, if they have moved.
         device: Where to compute; auto takes a GPU if there is one.
     """
     if num_samples < 2:
         raise InvalidInput(f"num_samples is {num_samples}, but must be 2 or more.")
-    state, which = _load(run, checkpoint, device)
-    images = _draw("num_samples", num_samples, state, seed)
-    report = judge_for(state.config, features=features).full_report(images)
-    facts = {"run": str(run), "checkpoint": which, "images_seen": state.images}
+    check_seed(seed)
+    trained = opened(run, checkpoint, device)
+    config = moved(trained.config, data, data_root)
+    num_bytes = 4 * num_samples * (config.latent_size + 3 * config.channels * config.image_size**2)
+    refuse_too_large(f"num_samples is {num_samples}", num_bytes, torch.device("cpu"))
+    images = sample(trained.generator, draw_latents(num_samples, config.latent_size, seed=seed))
+    report = judge_for(config, features=features).full_report(images)
+    facts = {"run": str(run), "checkpoint": trained.checkpoint, "images_seen": trained.images}
     print(json.dumps({**facts, **report, "seed": seed}, indent=2))
 
 
-def export(run: Positional[Run], out: Path) -> None:
+def export(
+    run: Positional[Run],
+    out: Path,
+    checkpoint: Which = "auto",
+    data: str | None = None,
+    data_root: str | None = None,
+) -> None:
     """Write a small copy of a finished run, to publish: weights in half precision, samples over time, a model card.
 
     Example: python -m dcgan_core export runs/first --out first-recorded
 
     Args:
         out: New folder for the copy.
+        checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
+        data: Where the run's images are now, if they have moved; the copy is measured against them.
+        data_root: Where downloaded data sets are kept now, if they have moved.
     """
-    export_run(run, out)
-    print(out)
+    which, images = export_run(run, out, checkpoint=checkpoint, data=data, data_root=data_root)
+    print(f"{out}: the {which} checkpoint, at {images:,} images")
 
 
-def _load(run: Path, checkpoint: Which, device: Device) -> tuple[State, str]:
-    """The state that was asked for, and which it is."""
-    if checkpoint == "auto":
-        checkpoint = "best" if (run / BEST).exists() else "last"
-    state = load_state(run, choose_machine(device), checkpoint=checkpoint)
-    print(f"the {checkpoint} checkpoint, at {state.images:,} images", file=sys.stderr)
-    return state, checkpoint
+def report(
+    run: Positional[Run],
+    out: Path | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+    device: Device = "auto",
+) -> None:
+    """Write one HTML page about a run: samples over time, curves, nearest training images, numbers, advice.
 
+    `train` and `resume` write it, too, when they are done. The page needs no network, and holds some of the training
+    images.
 
-def _draw(name: str, number: int, state: State, seed: int) -> Tensor:
-    """So many images, unless the field `name` asks for more than memory holds."""
-    config = state.config
-    if not 0 <= seed < 2**32:
-        raise InvalidInput(f"seed is {seed}, but must be from 0 to 4294967295.")
-    num_bytes = 4 * number * (config.latent_size + 3 * config.channels * config.image_size**2)
-    refuse_too_large(f"{name} is {number}", num_bytes, torch.device("cpu"))
-    return sample_images(state.sampler, draw_latents(number, config.latent_size, seed=seed))
+    Example: python -m dcgan_core report runs/first
+
+    Args:
+        out: Page to write; by default report.html in the run's folder.
+        data: Where the run's images are now, if they have moved.
+        data_root: Where downloaded data sets are kept now, if they have moved.
+        device: Where to compute; auto takes a GPU if there is one.
+    """
+    page, advice = write_report(run, out, data=data, data_root=data_root, device=device)
+    for one in advice:
+        print(f"{one.seen} To try: {one.to_try}.")
+    print(page)

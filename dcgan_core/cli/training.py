@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from typing import cast
 
 from tyro.conf import OmitArgPrefixes, Positional
 
 from dcgan_core.capture import settle
-from dcgan_core.cli.flags import Computing, Continuing, Run, announce
+from dcgan_core.cli.flags import Computing, Continuing, Run, announce, first_line
 from dcgan_core.config import Config, Recipe
-from dcgan_core.runs import read_config
+from dcgan_core.report import advise, outcome, write_report
+from dcgan_core.runs import read_config, read_metrics
 from dcgan_core.runs.continuing import same_machine
-from dcgan_core.runtime import Machine, choose_machine
+from dcgan_core.runtime import Device, Machine, choose_machine
 from dcgan_core.train import resume as resume_run
 from dcgan_core.train import train as train_run
 
@@ -38,10 +41,16 @@ def train(
     )
     machine = announce(settle(config, machine))
     train_run(config, out, machine=machine, tensorboard=computing.tensorboard)
-    _say_done(out, machine)
+    _finish(out, machine, computing.report)
 
 
-def resume(run: Positional[Run], computing: OmitArgPrefixes[Continuing], total_images: int | None = None) -> None:
+def resume(
+    run: Positional[Run],
+    computing: OmitArgPrefixes[Continuing],
+    total_images: int | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
+) -> None:
     """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
 
     It computes as its last session did, unless a flag says otherwise or this machine cannot, which it says.
@@ -50,13 +59,36 @@ def resume(run: Positional[Run], computing: OmitArgPrefixes[Continuing], total_i
 
     Args:
         total_images: New length of the whole run in images; by default the length it was started with.
+        data: Where the run's images are now, if they have moved.
+        data_root: Where downloaded data sets are kept now, if they have moved.
     """
-    asked = {name: value for name, value in vars(computing).items() if name != "tensorboard"}
+    asked = {name: value for name, value in vars(computing).items() if name not in ("tensorboard", "report")}
     machine = announce(settle(read_config(run), same_machine(run, **asked)))
-    resume_run(run, total_images=total_images, machine=machine, tensorboard=computing.tensorboard)
-    _say_done(run, machine)
+    resume_run(
+        run,
+        total_images=total_images,
+        data=data,
+        data_root=data_root,
+        machine=machine,
+        tensorboard=computing.tensorboard,
+    )
+    _finish(run, machine, computing.report)
 
 
-def _say_done(run: Path, machine: Machine) -> None:
-    if machine.rank == 0:
-        print(f"done: see {run / 'samples'}, or run: python -m dcgan_core evaluate {run}")
+def _finish(run: Path, machine: Machine, with_report: bool) -> None:
+    """Says in three lines what has come of the run, what to try next, and where everything is.
+
+    The page is made by the first of several processes. Whatever goes wrong with it, the run is there.
+    """
+    if machine.rank != 0:
+        return
+    config, lines = read_config(run), read_metrics(run)
+    page, advice = None, advise(run, config, lines)
+    if with_report:
+        try:
+            page, advice = write_report(run, device=cast(Device, machine.device.type))
+        except Exception as error:
+            warnings.warn(f"the run is done, but its report is not: {first_line(error)}.", stacklevel=2)
+    print(f"done: {outcome(lines)}; samples are in {run / 'samples'}")
+    print(f"{advice[0].seen} To try: {advice[0].to_try}.")
+    print(f"report: {page}" if page else f"more: python -m dcgan_core report {run}")

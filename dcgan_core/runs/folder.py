@@ -50,6 +50,16 @@ def load_state(
     return load(Path(out), machine or choose_machine(), FILES[checkpoint])[0]
 
 
+def choose_checkpoint(out: str | Path, asked: Literal["auto", "best", "last"]) -> Literal["best", "last"]:
+    """Which checkpoint of the run in the folder `out` counts: auto is the best where there is one, else the last.
+
+    Whoever opens a run to use it (sample, evaluate, export, report) asks here.
+    """
+    if asked != "auto":
+        return asked
+    return "best" if (Path(out) / BEST).exists() else "last"
+
+
 def load(out: Path, machine: Machine, name: str) -> tuple[State, dict[str, Any]]:
     """The state in the file `name` of the folder, and the facts beside it: step, config, best; and, as "notes", words
     on what could not be restored exactly. Raises `InvalidInput` if anything about them is impossible.
