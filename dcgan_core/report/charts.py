@@ -68,6 +68,8 @@ def _for_the_page(svg: str, title: str) -> Markup:
     svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    used = set(re.findall(r"(?:url\(|href=\")#([^)\"]+)", svg))
+    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)  # other charts have it, too
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
     name = escape(f"Chart: {title}, over the images seen.")

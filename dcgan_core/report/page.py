@@ -174,9 +174,13 @@ def _pairs(near: Nearest, config: Config) -> dict[str, Any]:
 
 
 def _render(**contents: Any) -> str:
-    """The page. Whatever is no `Markup` is escaped."""
-    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
-    environment.filters["printable"] = printable
+    """The page. Whatever is no `Markup` is escaped, and has no letters that cannot be seen or turn the others round."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(

@@ -20,8 +20,8 @@ from dcgan_core.train import NUM_WATCHED
 COLUMNS = round(NUM_WATCHED**0.5)  # of a run's grids
 WIDEST = 512  # pixels of a frame; of a larger grid, its first rows and columns are shown
 MOST_FRAMES = {16: 30, 32: 30, 64: 16, 128: 16}  # by image size: a page of a few megabytes
-SMALL = 32  # pixels up to which an image is kept exactly
-QUALITY = 85  # of larger ones, as JPEG
+SMALL = 32  # pixels up to which a grey image is kept exactly, and pixels are shown as squares
+QUALITY = 90  # of larger ones, and of those in colour, as JPEG
 
 
 def grid_paths(run: Path) -> list[Path]:
@@ -66,7 +66,7 @@ def grid(images: Tensor, config: Config, columns: int = COLUMNS) -> Markup:
 def uri(picture: Image.Image, config: Config) -> Markup:
     """The picture as an address that holds it."""
     written = io.BytesIO()
-    kind = "png" if config.image_size <= SMALL else "jpeg"
-    options = {"optimize": True} if kind == "png" else {"quality": QUALITY, "optimize": True}
-    picture.save(written, format=kind, **options)
+    kind = "png" if config.image_size <= SMALL and config.channels == 1 else "jpeg"
+    options = {} if kind == "png" else {"quality": QUALITY, "subsampling": 0}
+    picture.save(written, format=kind, optimize=True, **options)
     return Markup(f"data:image/{kind};base64,{base64.b64encode(written.getvalue()).decode()}")
