@@ -8,7 +8,10 @@ import json
 import math
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from itertools import pairwise
@@ -280,9 +283,14 @@ def test_advice_for_runs_that_were_stopped_never_measured_or_have_few_images():
     assert advise(Path("r"), FULL, [])
 
 
-def test_advice_names_no_folder_above_the_run():
-    (found,) = advise(Path("/home/me/runs/first"), FULL, [line(64)])
-    assert "first" in found.to_try and "/home" not in found.to_try
+def test_advice_can_be_typed_and_the_page_names_no_folder_above_the_run(copied):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config | {"total_images": 320}))
+    _, advice = write_report(copied, device="cpu")
+    assert "stopped at 160 of 320" in advice[0].seen
+    assert any(str(copied) in one.to_try for one in advice)
+    text = (copied / "report.html").read_text(encoding="utf-8")
+    assert str(copied.parent) not in text and [one.seen for one in advice if one.seen not in text] == []
 
 
 def log(**changes: float) -> dict[str, list[float]]:
@@ -412,3 +420,29 @@ def test_a_process_that_is_not_the_first_makes_no_page(trained, tmp_path, monkey
     training._finish(trained, replace(choose_machine("cpu", "float32"), rank=1), True)
     assert capsys.readouterr().out == ""
     assert report_module.__all__
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_says_how_long_the_rest_takes(tiny_folder, tmp_path):
+    """In a process of its own, which gets the signal."""
+    long = [str(part) for part in flags(tiny_folder, tmp_path / "run")] + ["--total-images", "10000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dcgan_core", *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert re.search(r"stopped at [\d,]+ of 10,000,000 images; the rest takes about \d+ (minutes|hours|days)", output)
+    assert f"python -m dcgan_core resume {tmp_path / 'run'}" in output
+    assert not (tmp_path / "run" / "report.html").exists(), "a cluster waits for seconds only"
+
+
+def test_the_page_is_not_written_through_a_link(copied, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    (copied / "report.html").symlink_to(tmp_path / "mine.txt")
+    write_report(copied, device="cpu")
+    assert (tmp_path / "mine.txt").read_text() == "mine" and not (copied / "report.html").is_symlink()

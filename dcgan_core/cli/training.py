@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +17,7 @@ from dcgan_core.report import advise, outcome, write_report
 from dcgan_core.runs import read_config, read_metrics
 from dcgan_core.runs.continuing import same_machine
 from dcgan_core.runtime import Device, Machine, choose_machine
+from dcgan_core.train import Stopped
 from dcgan_core.train import resume as resume_run
 from dcgan_core.train import train as train_run
 
@@ -40,7 +43,8 @@ def train(
         computing.device, computing.precision, compiled=computing.compile, capture=computing.capture
     )
     machine = announce(settle(config, machine))
-    train_run(config, out, machine=machine, tensorboard=computing.tensorboard)
+    with _rest_said(out, machine):
+        train_run(config, out, machine=machine, tensorboard=computing.tensorboard)
     _finish(out, machine, computing.report)
 
 
@@ -64,15 +68,28 @@ def resume(
     """
     asked = {name: value for name, value in vars(computing).items() if name not in ("tensorboard", "report")}
     machine = announce(settle(read_config(run), same_machine(run, **asked)))
-    resume_run(
-        run,
-        total_images=total_images,
-        data=data,
-        data_root=data_root,
-        machine=machine,
-        tensorboard=computing.tensorboard,
-    )
+    with _rest_said(run, machine):
+        resume_run(
+            run,
+            total_images=total_images,
+            data=data,
+            data_root=data_root,
+            machine=machine,
+            tensorboard=computing.tensorboard,
+        )
     _finish(run, machine, computing.report)
+
+
+@contextmanager
+def _rest_said(run: Path, machine: Machine) -> Iterator[None]:
+    """If the run is stopped inside, says how long the rest will take, and how to go on."""
+    try:
+        yield
+    except Stopped:
+        if machine.rank == 0:
+            rest = advise(run, read_config(run), read_metrics(run))[0]
+            print(f"{rest.seen} To try: {rest.to_try}.")
+        raise
 
 
 def _finish(run: Path, machine: Machine, with_report: bool) -> None:

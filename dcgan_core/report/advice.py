@@ -44,7 +44,7 @@ class Advice:
 
 
 def advise(
-    run: Path,
+    run: str | Path,
     config: Config,
     lines: Sequence[dict[str, Any]],
     *,
@@ -52,9 +52,10 @@ def advise(
     answers: Sequence[Answer] = (),
     nearest: Nearest | None = None,
 ) -> list[Advice]:
-    """What is worth saying of the run in the folder `run`, the most important first; never empty.
+    """What is worth saying of a run, the most important first; never empty.
 
-    `lines` are those of its metrics, `num_images` the images of its data, `answers` those of the tree.
+    `run` is what to type for its folder, `lines` are those of its metrics, `num_images` the images of its data, and
+    `answers` those of the tree.
     """
     if not lines:
         return [Advice("The run has no measurements yet.", f"train on: {_resume(run)}")]
@@ -82,13 +83,12 @@ def advise(
                 "add images, or vary them with --augment translation colour (and flip, if mirror images could be real)",
             )
         )
-    nothing = Advice(
-        "Nothing looks ill.", f"draw more samples: python -m dcgan_core sample {_name(run)} --out grid.png", False
-    )
+    more = f"draw more samples: python -m dcgan_core sample {shlex.quote(str(run))} --out grid.png"
+    nothing = Advice("Nothing looks ill.", more, is_worry=False)
     return found or [nothing]
 
 
-def _from_distances(run: Path, config: Config, lines: Sequence[dict[str, Any]], whole: int) -> list[Advice]:
+def _from_distances(run: str | Path, config: Config, lines: Sequence[dict[str, Any]], whole: int) -> list[Advice]:
     """What the Fréchet distances over time say; nothing for a run that was stopped, or measured only twice."""
     measured = [(line["images"], line["frechet_distance"]) for line in evaluated(lines)]
     seen = lines[-1]["images"]
@@ -147,10 +147,5 @@ def duration(seconds: float) -> str:
     return f"about {max(1, round(seconds))} seconds" if seconds >= 1.5 else "about a second"
 
 
-def _resume(run: Path) -> str:
-    return f"python -m dcgan_core resume {_name(run)}"
-
-
-def _name(run: Path) -> str:
-    """What to type for the run; of an absolute path only the last part, since a page is sent to others."""
-    return shlex.quote(run.name if run.is_absolute() else str(run))
+def _resume(run: str | Path) -> str:
+    return f"python -m dcgan_core resume {shlex.quote(str(run))}"

@@ -14,7 +14,7 @@ from dcgan_core.config import Config
 from dcgan_core.data import Batches, Dataset, scale
 from dcgan_core.iteration import advance
 from dcgan_core.metrics import nearest_neighbours
-from dcgan_core.metrics.neighbours import distances_to_others
+from dcgan_core.metrics.neighbours import Neighbours
 from dcgan_core.report.diagnosis import TREE, Log, Question, look, signs
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, draw_latents
@@ -27,6 +27,7 @@ IMPOSSIBLE = ("wrong range", "dead generator", "wrong mode")  # mistakes in code
 
 SMALL = 16  # pixels that images are shrunk to before they are compared
 NUM_PAIRS = 8
+AT_ONCE = 2_000  # images in memory as numbers
 NUM_SPREAD = 100  # training images whose distances to one another are the measure
 NEARLY_A_COPY = 0.25  # of the distance that training images have to one another
 
@@ -110,32 +111,36 @@ def nearest(samples: Tensor, dataset: Dataset) -> Nearest:
     Pixels see copies, and little else: two images of one kind can be far apart. The measure is the median distance of
     a training image to its nearest neighbour among the others; of several images that are equal, one counts.
     """
-    references = _shrunk(scale(dataset.images))
     samples = samples[:NUM_PAIRS]
-    found = nearest_neighbours(_shrunk(samples), references)
-    spread = _spread(references)
-    distances = found.distances[:, 0].tolist()
+    some = dataset.images[_some(len(dataset.images))]
+    found = _two_nearest(_shrunk(torch.cat([samples, scale(some)])), dataset.images)
+    distances = found.distances[: len(samples), 0].tolist()
+    to_others = [distance for distance in found.distances[len(samples) :, 1].tolist() if 0 < distance < math.inf]
+    spread = median(to_others) if to_others else 0.0
     shares = [distance / spread if spread > 0 else math.inf for distance in distances]
-    return Nearest(samples, dataset.images[found.indices[:, 0]], shares, len(references))
+    return Nearest(samples, dataset.images[found.indices[: len(samples), 0]], shares, len(dataset.images))
 
 
-def _spread(references: Tensor) -> float:
-    """Median distance of some training images (N, F) to the nearest other; 0 if there is no other."""
-    if len(references) < 2:
-        return 0.0
-    some = references[torch.randperm(len(references), generator=torch.Generator().manual_seed(0))[:NUM_SPREAD]]
-    if len(some) == len(references):
-        distances = distances_to_others(some)
-    else:
-        distances = nearest_neighbours(some, references, k=2).distances[:, 1]
-    positive = [distance for distance in distances.tolist() if distance > 0]
-    return median(positive) if positive else 0.0
+def _some(length: int) -> Tensor:
+    """Places of a few images, always the same."""
+    return torch.randperm(length, generator=torch.Generator().manual_seed(0))[:NUM_SPREAD]
 
 
-def _shrunk(images: Tensor, chunk: int = 2_000) -> Tensor:
+def _two_nearest(queries: Tensor, images: Tensor) -> Neighbours:
+    """The two nearest of the images, uint8 (N, C, S, S), for each shrunk query; of an image, the first is itself.
+
+    A part of the images at a time is shrunk and compared. Where there is only one, the second is infinitely far.
+    """
+    distances, indices = torch.full((len(queries), 2), torch.inf).double(), torch.zeros(len(queries), 2).long()
+    for start in range(0, len(images), AT_ONCE):
+        references = _shrunk(scale(images[start : start + AT_ONCE]))
+        found = nearest_neighbours(queries, references, k=min(2, len(references)))
+        both = torch.cat([distances, found.distances], dim=1)
+        distances, order = both.topk(2, dim=1, largest=False)
+        indices = torch.cat([indices, found.indices + start], dim=1).gather(1, order)
+    return Neighbours(distances, indices)
+
+
+def _shrunk(images: Tensor) -> Tensor:
     """Images (N, C, S, S) as vectors (N, C * 16 * 16)."""
-    parts = [
-        interpolate(part.float(), (SMALL, SMALL), mode="bilinear", antialias=True, align_corners=False).flatten(1)
-        for part in images.split(chunk)
-    ]
-    return torch.cat(parts)
+    return interpolate(images, (SMALL, SMALL), mode="bilinear", antialias=True, align_corners=False).flatten(1)

@@ -46,7 +46,7 @@ def write_report(
     device: Device = "auto",
 ) -> tuple[Path, list[Advice]]:
     """Writes the page about the run in the folder `run`, by default to report.html in it. Returns where it is, and the
-    advice in it.
+    advice in it, with the folder's name as it was given.
 
     `data` and `data_root` say where the data are now, if they have moved. What cannot be shown is left out, and the
     page says why. The run itself is not changed. Raises `InvalidInput` if there is no run, or if the page cannot be
@@ -84,17 +84,19 @@ def _compose(run: Path, data: str | None, data_root: str | None, device: Device)
     which = choose_checkpoint(run, "auto")
     state = attempt("samples", lambda: load_state(run, machine, checkpoint=which))
     samples = None if state is None else _draw(state, config)
-    near = None if samples is None or dataset is None else nearest(samples, dataset)
+    near = None
+    if samples is not None and dataset is not None:
+        near = attempt("the nearest training images", lambda: nearest(samples, dataset))
     answers = []
     if dataset is not None and lines and (run / CHECKPOINT).exists():
         per_update = lines[-1]["seconds"] / max(1, lines[-1]["images"]) * config.images_per_step
         if per_update < LONGEST_UPDATE:
-            last = load_state(run, machine)
-            answers = attempt("the tree of questions", lambda: ask(last, dataset, machine, per_update)) or []
+            answers = attempt("the tree", lambda: ask(load_state(run, machine), dataset, machine, per_update)) or []
         else:
-            missing.append("the tree of questions: an update takes too long on this machine.")
+            missing.append("the tree: an update takes too long on this machine.")
     num_images = None if dataset is None else len(dataset.images)
-    advice = advise(run, config, lines, num_images=num_images, answers=answers, nearest=near)
+    found: dict[str, Any] = {"num_images": num_images, "answers": answers, "nearest": near}
+    to_send = run.name if run.is_absolute() else run  # a page tells no place on a disk
     record = publishable({"config": config.to_dict(), "provenance": history, "missing": missing})
     changed, unchanged = settings(record["config"])
     shown = {} if samples is None or state is None else _shown(samples, state, which, config)
@@ -104,7 +106,7 @@ def _compose(run: Path, data: str | None, data_root: str | None, device: Device)
     page = _render(
         name=run.absolute().name,
         summary=summary(record["config"], lines, num_images),
-        advice=advice,
+        advice=advise(to_send, config, lines, **found),
         missing=record["missing"],
         samples=shown,
         frames=grids,
@@ -123,7 +125,7 @@ def _compose(run: Path, data: str | None, data_root: str | None, device: Device)
         sessions=sessions(record["provenance"]),
         publishing=publishing(record["config"], near is not None),
     )
-    return page, advice
+    return page, advise(run, config, lines, **found)
 
 
 def _load(config: Config, data: str | None, data_root: str | None) -> Dataset:

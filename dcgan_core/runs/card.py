@@ -144,7 +144,8 @@ def model_card(name: str, record: dict[str, Any], *, ships: bool = False) -> str
     record = publishable(record)
     config, measured, last = record["config"], record["evaluation"], record["metrics"][-1]
     named = config["data"] in NAMES
-    compared = "held-out images" if named else "images of the folder itself, which has no held-out part"
+    held_out = named or config.get("held_out", 0) > 0  # of folders, older runs held nothing out
+    compared = "held-out images" if held_out else "images of the folder itself, which has no held-out part"
     classes = ""
     if measured["num_classes"]:
         classes = f", {measured['classes_covered']} of {measured['num_classes']} classes covered"
