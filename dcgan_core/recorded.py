@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,10 +28,14 @@ from torchvision.utils import save_image
 
 from dcgan_core import models
 from dcgan_core.config import Config, InvalidInput
+from dcgan_core.data import unscale
 from dcgan_core.metrics import judge_for
-from dcgan_core.runs.card import check_record, means, model_card, publishable
+from dcgan_core.runs.card import check_record, exported_at, means, model_card, publishable
+from dcgan_core.runs.continuing import moved
+from dcgan_core.runs.files import PARTIAL
+from dcgan_core.runs.folder import choose_checkpoint
 from dcgan_core.runtime import choose_machine
-from dcgan_core.train import NUM_WATCHED, draw_latents, load_state, read_metrics, sample
+from dcgan_core.train import NUM_WATCHED, State, draw_latents, load_state, read_metrics, sample
 
 FOLDER = Path(__file__).parent / "recorded_runs"
 NUM_COLUMNS = 16  # watched latents that are kept
@@ -48,6 +56,7 @@ class Recorded:
     latents: Tensor  # (16, latent_size), which the samples were drawn from
     provenance: list[dict[str, Any]]  # one entry for each session of the run
     evaluation: dict[str, Any]
+    images: int = 0  # real images that the networks had seen
 
     def caption(self) -> str:
         """One sentence on where the run comes from, for the caption of a figure."""
@@ -95,51 +104,93 @@ def load(name: str | Path) -> Recorded:
         latents=latents,
         provenance=record["provenance"],
         evaluation=record["evaluation"],
+        images=exported_at(record),
     )
 
 
-def export(run: str | Path, folder: str | Path) -> None:
-    """Writes the last checkpoint of the run folder `run`, and how it came about, into the new folder `folder`.
+def export(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    checkpoint: Literal["auto", "best", "last"] = "auto",
+    data: str | None = None,
+    data_root: str | None = None,
+) -> tuple[str, int]:
+    """Writes a checkpoint of the run folder `run`, and how it came about, into the new folder `folder`.
 
-    Nothing written says where on this disk anything is: of an absolute path, as of the data or in a command, the last
-    part is left. Raises `InvalidInput` if the run lacks something, or if the folder exists or cannot be written.
+    auto is the best checkpoint where there is one, else the last. The samples over time end with that checkpoint.
+    `data` and `data_root` say where the data are now, if they have moved. Returns which checkpoint it is, and how many
+    images it had seen. Nothing written says where on this disk anything is: of an absolute path, as of the data or in a
+    command, the last part is left. Raises `InvalidInput` if the run lacks something, or if the folder exists or cannot
+    be written; then nothing is left of it.
     """
     run, folder = Path(run), Path(folder)
     if folder.exists():
         raise InvalidInput(f"{str(folder)!r} already exists: choose another folder, or delete it first.")
-    state = load_state(run, choose_machine("cpu", "float32"))
+    which = choose_checkpoint(run, checkpoint)
+    state = load_state(run, choose_machine("cpu", "float32"), checkpoint=which)
     config = state.config
     weights = {f"generator.{name}": value for name, value in state.sampler.state_dict().items()}
     weights |= {f"discriminator.{name}": value for name, value in state.discriminator.state_dict().items()}
     weights = {name: _half(value) for name, value in weights.items()}
-    grids = _choose(sorted(path for path in (run / "samples").glob("*.png") if re.fullmatch("[0-9]+", path.stem)))
-    if not grids:
-        raise InvalidInput(f"{str(run)!r} has no sample grids in its folder samples: nothing shows how it grew.")
-    rows = [_split(path, 8, NUM_WATCHED // 8, config).flatten(0, 1)[:NUM_COLUMNS] for path in grids]
+    samples_at, rows = _growth(run, state)
     record = {
         "config": config.to_dict(),
-        "samples_at": [int(path.stem) for path in grids],
+        "checkpoint": {"which": which, "images": state.images},
+        "samples_at": samples_at,
         "evaluation": {},
         "metrics": read_metrics(run),
         "provenance": _read_json(run / "provenance.json"),
     }
     check_record(record, f"the run {str(run)!r}")
     latents = draw_latents(2_000, config.latent_size, seed=1)
-    record["evaluation"] = judge_for(config).report(sample(state.sampler, latents))
+    record["evaluation"] = judge_for(moved(config, data, data_root)).report(sample(state.sampler, latents))
     record = publishable(record)
     ships = folder.absolute().parent.resolve() == FOLDER.resolve()
-    try:
-        folder.mkdir(parents=True)
-        save_file(weights, folder / "weights.safetensors")
-        save_image(torch.cat(rows).float() / 255, folder / "samples.png", nrow=NUM_COLUMNS, padding=0)
-        (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with _appearing(folder) as new:
+        save_file(weights, new / "weights.safetensors")
+        save_image(torch.cat(rows).float() / 255, new / "samples.png", nrow=NUM_COLUMNS, padding=0)
+        (new / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         card = model_card(folder.name, record, ships=ships)
-        (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+        (new / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    return which, state.images
+
+
+def _growth(run: Path, state: State) -> tuple[list[int], list[Tensor]]:
+    """When samples were saved until the state's moment, and those kept of them, uint8 (16, C, S, S) each; the last ones
+    are the state's own.
+    """
+    paths = sorted(path for path in (run / "samples").glob("*.png") if re.fullmatch("[0-9]+", path.stem))
+    if not paths:
+        raise InvalidInput(f"{str(run)!r} has no sample grids in its folder samples: nothing shows how it grew.")
+    config = state.config
+    moments = [int(path.stem) for path in paths if int(path.stem) <= state.images]
+    own = state.images not in moments
+    chosen = _choose([path for path in paths if int(path.stem) in moments], NUM_MOMENTS - own)
+    rows = [_split(path, 8, NUM_WATCHED // 8, config).flatten(0, 1)[:NUM_COLUMNS] for path in chosen]
+    samples_at = [int(path.stem) for path in chosen]
+    if own:
+        latents = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)[:NUM_COLUMNS]
+        rows.append(unscale(sample(state.sampler, latents)))
+        samples_at.append(state.images)
+    return samples_at, rows
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """Inside, a folder of another name, which becomes `folder` in the end: either all of it is there, or nothing."""
+    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{PARTIAL}")
+    try:
+        new.mkdir(parents=True)
+        yield new
+        new.replace(folder)
     except (OSError, SafetensorError) as error:
         raise InvalidInput(
-            f"cannot write all of the copy into {str(folder)!r} ({error}): make room or choose another folder, and "
-            "delete what is there of it."
+            f"cannot write the copy {str(folder)!r} ({getattr(error, 'strerror', None) or error}): make room or choose "
+            "another folder; nothing is left of it."
         ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _read_json(path: Path) -> Any:
@@ -193,11 +244,11 @@ def _half(tensor: Tensor) -> Tensor:
     return halved
 
 
-def _choose(paths: list[Path]) -> list[Path]:
-    """At most `NUM_MOMENTS` of the paths, denser at the start, where most happens."""
-    if len(paths) <= NUM_MOMENTS:
+def _choose(paths: list[Path], at_most: int) -> list[Path]:
+    """At most so many of the paths, denser at the start, where most happens."""
+    if len(paths) <= at_most:
         return paths
-    places = np.unique(np.geomspace(1, len(paths), NUM_MOMENTS).round().astype(int)) - 1
+    places = np.unique(np.geomspace(1, len(paths), at_most).round().astype(int)) - 1
     return [paths[place] for place in places]
 
 

@@ -19,16 +19,18 @@ from tqdm import tqdm
 
 from dcgan_core import parallel
 from dcgan_core.capture import ready, settle
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.config import Config
 from dcgan_core.data import Batches, Dataset, load
 from dcgan_core.iteration import advance, update_average
 from dcgan_core.metrics import Judge
 from dcgan_core.metrics.examiner import Examiner
 from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
-from dcgan_core.runs.continuing import same_machine
+from dcgan_core.runs.continuing import lengthened, moved, same_machine
 from dcgan_core.runs.folder import Diverged
 from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runs.lock import locked
+from dcgan_core.runs.progress import progress_bar
+from dcgan_core.runs.same_data import note_data
 from dcgan_core.runs.stopping import BrokenOff, Stopped, stopping
 from dcgan_core.runs.writing import Writer, writes_beside
 from dcgan_core.runtime import Machine, choose_machine
@@ -101,6 +103,8 @@ def resume(
     *,
     total_images: int | None = None,
     patience: int | None = None,
+    data: str | None = None,
+    data_root: str | None = None,
     machine: Machine | None = None,
     dataset: Dataset | None = None,
     judge: Judge | None = None,
@@ -110,6 +114,7 @@ def resume(
     """Continues the run in `out` from its last checkpoint, as if it had never stopped; optionally to more images, or
     with another patience.
 
+    `data` and `data_root` say where the data are now, if they have moved; a warning tells of other images than before.
     A run that was stopped before its first checkpoint starts again. The number of processes may be another one; without
     a `machine`, what decides the numbers (device, precision, means) is as it was, see `runs.continuing`.
     """
@@ -125,14 +130,11 @@ def resume(
             else:
                 state, facts = start(config, machine), {}
                 warnings.warn(f"{str(out)!r} was stopped before its first checkpoint: starting again.", stacklevel=2)
-            if total_images is not None:
-                if total_images < state.images:
-                    raise InvalidInput(
-                        f"total_images is {total_images}, but the run has already seen {state.images} images."
-                    )
-                state.config = replace(state.config, total_images=total_images)
+            state.config = lengthened(state.config, total_images, seen=state.images)
             if patience is not None:
                 state.config = replace(state.config, patience=patience)
+            if dataset is None:
+                state.config = moved(state.config, data, data_root)
             images = dataset or parallel.first_then_others(machine, _load_data, state.config)
             parallel.by_first(machine, folder.go_back, out, state, facts, machine)
             session = _Session(
@@ -174,6 +176,7 @@ class _Session:
         self.unfinished: dict[str, Any] | None = facts.get("line")
         players = {name: state.judge(name) for name in ("generator", "discriminator")}
         state.sharing = parallel.share_gradients(players, machine)
+        parallel.by_first(machine, note_data, out, dataset)
         own = parallel.own_rows(config.images_per_step, config.discriminator_steps, machine)
         images = dataset.to(machine.device).images
         self.batches = Batches(images, batch_size=config.images_per_step, seed=config.seed, own=own)
@@ -222,13 +225,11 @@ class _Session:
     def clock_and_bar(self) -> tqdm:
         """Starts counting the seconds of training, and shows the progress bar as long as it is open."""
         self.clock = time.perf_counter() - _seconds_so_far(self.out)  # when it would have begun without any pause
-        self.bar = tqdm(
-            desc=f"training on {self.name}",
+        self.bar = progress_bar(
+            f"training on {self.name}",
             total=self.config.total_steps * self.config.images_per_step,
             initial=self.state.images,
-            unit="img",
-            unit_scale=True,
-            disable=not (self.progress and self.machine.rank == 0),
+            shown=self.progress and self.machine.rank == 0,
         )
         return self.bar
 

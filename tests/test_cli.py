@@ -20,7 +20,8 @@ from dcgan_core import runtime
 from dcgan_core.cli import main
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import NAMES, unscale
-from dcgan_core.train import BEST, CHECKPOINT, draw_latents, load_state, read_config, sample
+from dcgan_core.data.latents import numbered_latents
+from dcgan_core.train import BEST, CHECKPOINT, load_state, read_config, sample
 
 QUICK = (
     *("--image-size", "16", "--latent-size", "8", "--generator-width", "4", "--discriminator-width", "4"),
@@ -66,7 +67,7 @@ def test_train_sample_resume_and_evaluate_work_one_after_the_other(run, trained,
     code, output, _ = run("sample", trained, "--num-images", 9, "--out", tmp_path / "grid.png")
     assert code == 0 and output.strip() == str(tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as picture:
-        assert picture.size == (48, 48)
+        assert picture.size == (3 * 16 + 4 * 2, 3 * 16 + 4 * 2)
 
     code, output, _ = run("resume", trained, "--total-images", 96)
     assert code == 0 and "last: at 96 images" in output and "best: at " in output
@@ -250,7 +251,7 @@ def test_resume_computes_as_before_unless_a_flag_says_otherwise(run, tiny_folder
 def drawn(run, trained: Path, seed: int) -> torch.Tensor:
     """The picture of 4 images that the command writes, grey."""
     out = trained.parent / f"{seed}.png"
-    assert run("sample", trained, "--out", out, "--num-images", "4", "--seed", str(seed), "--device", "cpu")[0] == 0
+    assert run("sample", trained, "--out", out, "--num-images", "4", "--seed", str(seed), "--gap", "0")[0] == 0
     return torch.from_numpy(np.array(Image.open(out).convert("L")))
 
 
@@ -260,7 +261,7 @@ def test_another_seed_draws_other_images(run, trained):
 
 def test_the_picture_shows_the_average_at_the_latents_of_the_seed(run, trained):
     state = load_state(trained)
-    latents = draw_latents(4, state.config.latent_size, seed=3)
+    latents = numbered_latents(slice(0, 4), state.config.latent_size, seed=3)
     average, raw = (
         torchvision.utils.make_grid(unscale(sample(network, latents)), nrow=2, padding=0)[0]
         for network in (state.average, state.generator)

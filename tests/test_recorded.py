@@ -227,7 +227,7 @@ def test_weights_beyond_half_precision_are_not_exported(copied, tmp_path, monkey
     state = load_state(copied("run"))
     with torch.no_grad():
         next(state.sampler.parameters()).fill_(1e6)
-    monkeypatch.setattr(recorded, "load_state", lambda *_: state)
+    monkeypatch.setattr(recorded, "load_state", lambda *_, **__: state)
     assert "half precision" in refusal(recorded.export, tmp_path / "run", tmp_path / "new")
 
 

@@ -1,4 +1,6 @@
-"""The latents of training: each iteration has a table of N(0, 1) numbers, of which a process draws only its own rows.
+"""Latents from a generator that counts: row i of a table of N(0, 1) numbers, whichever other rows are drawn.
+
+In training, each iteration has a table of its own, of which a process draws only its own rows.
 
 A generator that remembers where it is would have to draw the rows of all other processes, too, to stay in step with
 them. One that counts need not: its number i depends on a key and i alone. So N processes together draw what one would,
@@ -32,6 +34,16 @@ def draw_rows(rng: torch.Generator, rows: Sequence[slice], latent_size: int, dev
     if device.type == "cuda":
         latents = latents.pin_memory()  # or the copy would wait
     return latents.to(device, non_blocking=True)
+
+
+def numbered_latents(rows: slice, latent_size: int, *, seed: int) -> Tensor:
+    """Latents number `rows.start` to `rows.stop` of the endless list that the seed stands for: (their number,
+    latent_size), on the CPU. Number i is the same however many are drawn.
+
+    `state.draw_latents` promises less: its first rows depend on how many there are. What was recorded with it (sample
+    grids, evaluations, replays) stays with it.
+    """
+    return _normal(np.array([seed, 0], np.int64), rows, latent_size)
 
 
 def _normal(key: np.ndarray, rows: slice, latent_size: int) -> Tensor:

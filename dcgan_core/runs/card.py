@@ -17,6 +17,9 @@ from dcgan_core.data import NAMES
 PLACE = re.compile(r"(?:^|(?<=[\s=:,;|(\[{<'\"`]))(?:[A-Za-z]:[\\/]|[\\/]|~).*", re.DOTALL)
 LEFT_OUT = "…/"  # stands for all but the last part of such a path
 
+MEANT_FOR = "teaching, and for comparing methods at this size."
+NOT_MEANT_FOR = "producing images that are taken for real ones, or judging other generators."
+
 PARTS: dict[str, type] = {"config": dict, "evaluation": dict, "metrics": list, "provenance": list, "samples_at": list}
 ENTRIES: dict[str, dict[str, type | tuple[type, ...]]] = {  # of each entry of a part
     "metrics": {"images": int, "seconds": (int, float)},
@@ -79,13 +82,18 @@ def _last_part(word: str) -> str:
     return PLACE.sub(shortened, word)
 
 
+def printable(text: object) -> str:
+    """The text with a space for each line end, control character, and what turns the direction of writing."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
+
+
 def code(text: object) -> str:
     """The text as a code span of Markdown, in which no character means anything to Markdown or HTML.
 
     Line ends, control characters, and those that turn the direction of writing become spaces. Source: CommonMark 0.31,
     section 6.1.
     """
-    shown = "".join(letter if letter.isprintable() else " " for letter in str(text)).strip() or " "
+    shown = printable(text).strip() or " "
     fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
     padding = " " if "`" in (shown[0], shown[-1]) else ""
     return f"{fence}{padding}{shown}{padding}{fence}"
@@ -109,6 +117,10 @@ def _fault(record: Any) -> str | None:
         for entry in record[part]:
             if not isinstance(entry, dict) or not all(isinstance(entry.get(key), fields[key]) for key in fields):
                 return f"has an entry in its {part} that makes no sense"
+    kept = record.get("checkpoint")
+    fits = isinstance(kept, dict) and kept.get("which") in ("best", "last") and isinstance(kept.get("images"), int)
+    if kept is not None and not fits:
+        return "does not say which checkpoint it holds"
     values = [value for line in record["metrics"] for value in line.values() if value is not None]
     return None if all(map(_is_number, values + record["samples_at"])) else "has numbers that are none"
 
@@ -116,6 +128,11 @@ def _fault(record: Any) -> str | None:
 def _is_number(value: Any) -> bool:
     """True for what can be drawn and written; nan is a gap in a curve."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) > LARGEST
+
+
+def exported_at(record: dict[str, Any]) -> int:
+    """How many real images the weights of a copy had seen; older copies hold the end of their run."""
+    return (record.get("checkpoint") or {}).get("images", record["metrics"][-1]["images"])
 
 
 def model_card(name: str, record: dict[str, Any], *, ships: bool = False) -> str:
@@ -127,7 +144,8 @@ def model_card(name: str, record: dict[str, Any], *, ships: bool = False) -> str
     record = publishable(record)
     config, measured, last = record["config"], record["evaluation"], record["metrics"][-1]
     named = config["data"] in NAMES
-    compared = "held-out images" if named else "images of the folder itself, which has no held-out part"
+    held_out = named or config.get("held_out", 0) > 0  # of folders, older runs held nothing out
+    compared = "held-out images" if held_out else "images of the folder itself, which has no held-out part"
     classes = ""
     if measured["num_classes"]:
         classes = f", {measured['classes_covered']} of {measured['num_classes']} classes covered"
@@ -139,7 +157,7 @@ def model_card(name: str, record: dict[str, Any], *, ships: bool = False) -> str
         "",
         f"A DCGAN of {config['image_size']} x {config['image_size']} pixels and {config['channels']} channel"
         f"{'s' if config['channels'] > 1 else ''}, {'recorded for' if ships else 'trained with the package of'} the "
-        "book *Deep Convolutional GANs in Practice*. Its weights are kept in half precision.",
+        f"book *Deep Convolutional GANs in Practice*. {_weights(record)}",
         "",
         f"- **Data**: {code(config['data'])}{'' if named else ', a folder of images'}; labels were not used in "
         f"training.{' A program trained it, which may have shown it other images.' if program else ''}",
@@ -148,13 +166,31 @@ def model_card(name: str, record: dict[str, Any], *, ships: bool = False) -> str
         *(f"  {number}. {_session(entry)}" for number, entry in enumerate(record["provenance"], 1)),
         f"- **Measured** on {measured['num_samples']:,} samples against {measured['num_reference']:,} {compared} "
         f"({code(measured['features'])}): Fréchet distance {measured['frechet_distance']:.1f}{classes}.",
-        f"- **Meant for**: teaching, and for comparing methods at this size. One seed{judged}.",
-        "- **Not meant for**: producing images that are taken for real ones, or judging other generators.",
-        f"- **Licence**: MIT for the code{' and the weights' if ships else ''}. What may be done with "
-        f"{'' if ships else 'the weights and with '}images that they make depends on the licence of the data.",
+        f"- **Meant for**: {MEANT_FOR} One seed{judged}.",
+        f"- **Not meant for**: {NOT_MEANT_FOR}",
+        f"- **Licence**: {licence(ships=ships)}",
         "",
     ]
     return "\n".join(lines)
+
+
+def licence(*, ships: bool = False) -> str:
+    """What is known of the licence of a run: of other people's, that of the code alone."""
+    whose = "the code and the weights" if ships else "the code"
+    what = "images that they make" if ships else "the weights and with images that they make"
+    return f"MIT for {whose}. What may be done with {what} depends on the licence of the data."
+
+
+def _weights(record: dict[str, Any]) -> str:
+    """Two sentences on what the weights are, which differ from those that were trained."""
+    averaged = record["config"].get("ema_halflife_images", 0)
+    whose = "those of a moving average over the training" if averaged else "as they were trained, without an average"
+    last = record["metrics"][-1]["images"]
+    which = {"best": f", of the checkpoint with the lowest Fréchet distance, at {exported_at(record):,} images"}
+    which |= {"last": f", of the last checkpoint, at {exported_at(record):,} images"}
+    kept = (record.get("checkpoint") or {}).get("which")
+    moment = f"{which[kept]} of {last:,}" if kept else ""
+    return f"The generator's weights are {whose}{moment}. All weights are kept in half precision."
 
 
 def means(entry: dict[str, Any]) -> str:

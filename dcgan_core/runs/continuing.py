@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from dcgan_core.config import InvalidInput
+from dcgan_core.config import Config, InvalidInput
+from dcgan_core.data import NAMES
 from dcgan_core.runs.folder import PROVENANCE, read_provenance
 from dcgan_core.runtime import (
     NOT_MADE_FOR_IT,
@@ -68,6 +69,28 @@ def same_machine(
     if machine.rank == 0:
         warnings.warn(f"{sentence}.", stacklevel=2)
     return replace(machine, changed=sentence)
+
+
+def lengthened(config: Config, total_images: int | None, *, seen: int) -> Config:
+    """The config of a run that has `seen` so many images, with a new length if one is asked for."""
+    if total_images is None:
+        return config
+    if total_images < seen:
+        raise InvalidInput(f"total_images is {total_images}, but the run has already seen {seen} images.")
+    return replace(config, total_images=total_images)
+
+
+def moved(config: Config, data: str | None, data_root: str | None) -> Config:
+    """The config with the places where its data are now; None is where they were.
+
+    Raises `InvalidInput` if a folder of images was there, is there no more, and no new place is given.
+    """
+    if data is None and config.data not in NAMES and not Path(config.data).exists():
+        raise InvalidInput(
+            f"the run's data are not (or no longer) at {config.data!r}, seen from the folder that you are in: "
+            "say with --data where they are."
+        )
+    return replace(config, data=data or config.data, data_root=data_root or config.data_root)
 
 
 def _last_session(out: Path) -> dict[str, Any]:

@@ -51,6 +51,16 @@ def load_state(
     return load(Path(out), machine or choose_machine(), FILES[checkpoint])[0]
 
 
+def choose_checkpoint(out: str | Path, asked: Literal["auto", "best", "last"]) -> Literal["best", "last"]:
+    """Which checkpoint of the run in the folder `out` counts: auto is the best where there is one, else the last.
+
+    Whoever opens a run to use it (sample, evaluate, export, report) asks here.
+    """
+    if asked != "auto":
+        return asked
+    return "best" if (Path(out) / BEST).exists() else "last"
+
+
 def load(out: Path, machine: Machine, name: str) -> tuple[State, dict[str, Any]]:
     """The state in the file `name` of the folder, and the facts beside it: step, config, best; and, as "notes", words
     on what could not be restored exactly. Raises `InvalidInput` if anything about them is impossible.
@@ -136,6 +146,19 @@ def read_provenance(out: str | Path) -> list[dict[str, Any]]:
     if not (isinstance(found, list) and found and all(isinstance(entry, dict) for entry in found)):
         raise InvalidInput(f"{str(path)!r} is damaged (no list of sessions): restore it from a copy.")
     return found
+
+
+def read_evaluation(out: str | Path) -> dict[str, dict[str, Any]] | None:
+    """The measures of the "best" and the "last" generator of a run that has ended; None if they cannot be read."""
+    with suppress(OSError, InvalidInput):
+        found = read_json(Path(out) / EVALUATION)
+        if isinstance(found, dict) and "last" in found and all(map(_is_measured, found.values())):
+            return found
+    return None
+
+
+def _is_measured(entry: object) -> bool:
+    return isinstance(entry, dict) and _is_count(entry.get("images")) and _is_number(entry.get("frechet_distance"))
 
 
 def refuse_used(out: Path, config: Config) -> None:

@@ -15,7 +15,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -31,9 +30,12 @@ from dcgan_core.iteration import advance
 from dcgan_core.laboratory.protocol import IMAGES
 from dcgan_core.losses import GAMES, Game, discriminator_loss
 from dcgan_core.metrics import Judge, judge_for
+from dcgan_core.report.diagnosis import TREE as TREE
+from dcgan_core.report.diagnosis import Log, diagnose, look, signs
+from dcgan_core.report.diagnosis import gradient_norm as gradient_norm
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.state import State, draw_latents, sample, start
-from dcgan_core.steps import frozen, update_discriminator
+from dcgan_core.steps import update_discriminator
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL, image_grid, magnified
 
@@ -44,8 +46,6 @@ EVERY = 10  # updates between two looks
 NUM_WATCHED = 64
 NUM_JUDGED = 500
 BASE = replace(IMAGES, generator_learning_rate=5e-3, discriminator_learning_rate=5e-3, total_images=10**6)
-
-Log = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -102,42 +102,6 @@ class Run:
     samples: Tensor  # (NUM_WATCHED, 1, 16, 16), drawn in eval mode
 
 
-def gradient_norm(network: nn.Module) -> float:
-    """The length of all gradients of the network taken as one vector; 0 where there are none."""
-    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
-    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))
-
-
-@torch.no_grad()
-def look(state: State, real: Tensor, watched: Tensor, before: Tensor | None) -> tuple[dict[str, float], Tensor]:
-    """One line of the log, and the watched images (W, C, S, S); neither network is changed.
-
-    `real` is a batch, `watched` are latents (W, L) that stay the same all along, and `before` are the images of the
-    look before.
-    """
-    generator, discriminator = state.generator, state.discriminator
-    was_training = generator.training
-    with frozen(generator), frozen(discriminator):
-        fake = generator(watched)
-        logits = discriminator(real), discriminator(fake)
-        other = generator.train(not was_training)(watched)
-    generator.train(was_training)
-    spread = fake.std(dim=0).mean()
-    line = {
-        "D(x)": logits[0].sigmoid().mean(),
-        "D(G(z))": logits[1].sigmoid().mean(),
-        "right on real": (logits[0] > 0).float().mean(),
-        "right on fake": (logits[1] < 0).float().mean(),
-        "diversity": spread / real.std(dim=0).mean(),
-        "motion": torch.tensor(math.nan) if before is None else (fake - before).abs().mean() / spread.clamp(min=1e-6),
-        "gap": (fake - other).abs().mean(),
-        "darkest": real.min(),
-    }
-    found = {name: float(value) for name, value in line.items()}
-    found |= {"gradient D": gradient_norm(discriminator), "gradient G": gradient_norm(generator)}
-    return found, fake
-
-
 def play(case: Case, data: Dataset, *, seed: int, num_updates: int = NUM_UPDATES) -> Run:
     """Plays one game on the CPU, looking at it every `EVERY` updates; ends where a loss is not finite."""
     config = replace(BASE, seed=seed, **case.changes)
@@ -176,63 +140,6 @@ def _turns(case: Case, state: State, real: Tensor, machine: Machine) -> tuple[Te
     state.generator_optimizer.step()
     state.step += 1
     return first, second.detach()
-
-
-def signs(log: Log) -> dict[str, float]:
-    """Each curve as one number: its median over the last third of the looks; nan where it is never a number."""
-    last = max(1, math.ceil(len(log["updates"]) / 3))
-    found = {}
-    for name, values in log.items():
-        numbers = [value for value in values[-last:] if math.isfinite(value)]
-        found[name] = median(numbers) if numbers else math.nan
-    return found
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question to the curves; if the answer is yes, the illness has its name."""
-
-    illness: str
-    asked: str
-    answer: Callable[[Log, dict[str, float]], bool]
-
-
-DARKEST, GAP, RIGHT, STEEP, DIVERSITY, MOTION = -0.5, 0.08, 0.95, 20.0, 0.5, 0.9
-TREE = (
-    Question(
-        "overflow",
-        "Is any loss not finite?",
-        lambda log, now: not all(map(math.isfinite, log["loss D"] + log["loss G"])),
-    ),
-    Question("wrong range", f"Is the darkest real pixel above {DARKEST:g}?", lambda log, now: now["darkest"] > DARKEST),
-    Question(
-        "dead generator",
-        "Is the generator's gradient zero at every look?",
-        lambda log, now: max(log["gradient G"]) == 0,
-    ),
-    Question("wrong mode", f"Do train and eval mode differ by more than {GAP:g}?", lambda log, now: now["gap"] > GAP),
-    Question(
-        "discriminator too strong",
-        f"Is it right on more than {RIGHT:.0%} of both, and the generator's gradient above {STEEP:g}?",
-        lambda log, now: min(now["right on real"], now["right on fake"]) > RIGHT and now["gradient G"] > STEEP,
-    ),
-    Question(
-        "collapsed",
-        f"Do samples vary less than {DIVERSITY:.0%} as much as real images?",
-        lambda log, now: now["diversity"] < DIVERSITY,
-    ),
-    Question(
-        "circling",
-        f"Does an image change, from look to look, by more than {MOTION:g} times what samples differ by?",
-        lambda log, now: now["motion"] > MOTION,
-    ),
-)
-
-
-def diagnose(log: Log) -> str:
-    """The illness of the first question that is answered with yes; "healthy" if none is."""
-    now = signs(log)
-    return next((question.illness for question in TREE if question.answer(log, now)), "healthy")
 
 
 def until(log: Log, updates: int) -> Log:

@@ -1,0 +1,146 @@
+"""Asks the tree of `diagnosis` about a run, and looks for training images that the generator draws again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from dcgan_core.config import Config
+from dcgan_core.data import Batches, Dataset, scale
+from dcgan_core.iteration import advance
+from dcgan_core.metrics import nearest_neighbours
+from dcgan_core.metrics.neighbours import Neighbours
+from dcgan_core.report.diagnosis import TREE, Log, Question, look, signs
+from dcgan_core.runtime import Machine
+from dcgan_core.state import State, draw_latents
+
+BETWEEN_LOOKS = 10  # updates, as in chapter 08, whose thresholds these are
+NUM_WATCHED = 64
+MOST_SECONDS = 4.0  # that the updates between two looks may take
+WITH_A_SIDE = ("non-saturating", "minimax", "hinge")  # losses whose logits are positive for what counts as real
+IMPOSSIBLE = ("wrong range", "dead generator", "wrong mode")  # mistakes in code, which a run of the package has not
+
+SMALL = 16  # pixels that images are shrunk to before they are compared
+NUM_PAIRS = 8
+AT_ONCE = 2_000  # images in memory as numbers
+NUM_SPREAD = 100  # training images whose distances to one another are the measure
+NEARLY_A_COPY = 0.25  # of the distance that training images have to one another
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the tree says to one question about a run."""
+
+    illness: str
+    asked: str
+    answer: str  # yes, no, or not asked
+    why: str = ""  # it was not asked
+
+
+def ask(state: State, dataset: Dataset, machine: Machine, seconds_per_update: float) -> list[Answer]:
+    """Plays the game on for a few updates, between two looks, and asks the tree. Changes `state`.
+
+    `seconds_per_update` is what the run has measured; where it says that so few updates would take long, one of them
+    has to do, and the question that needs two looks is not asked.
+    """
+    config = state.config
+    batches = Batches(dataset.images, batch_size=config.images_per_step, seed=config.seed)
+    watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed).to(machine.device)
+    quick = seconds_per_update * BETWEEN_LOOKS < MOST_SECONDS
+    log: Log = {}
+    before: Tensor | None = None
+    for number in range(BETWEEN_LOOKS + 1 if quick else 1):
+        real = batches(state.step).to(machine.device)
+        losses = advance(state, real, machine)
+        if number % BETWEEN_LOOKS == 0:
+            line, before = look(state, real[: config.batch_size], watched, before)
+            line |= {"updates": state.step, "loss D": float(losses[0]), "loss G": float(losses[1])}
+            for name, value in line.items():
+                log.setdefault(name, []).append(value)
+    return answers(log, config)
+
+
+def answers(log: Log, config: Config) -> list[Answer]:
+    """The tree's answers, up to the first yes, to the questions that can be asked about a run of the package."""
+    now = signs(log)
+    found = []
+    for question in TREE:
+        if question.illness in IMPOSSIBLE:
+            continue
+        if why := _cannot_ask(question, now, config):
+            found.append(Answer(question.illness, question.asked, "not asked", why))
+            continue
+        yes = question.answer(log, now)
+        found.append(Answer(question.illness, question.asked, "yes" if yes else "no"))
+        if yes:
+            break
+    return found
+
+
+def _cannot_ask(question: Question, now: dict[str, float], config: Config) -> str:
+    if question.illness == "discriminator too strong" and config.loss not in WITH_A_SIDE:
+        return f"with the loss {config.loss}, the discriminator does not say real or fake"
+    if question.illness == "circling" and not math.isfinite(now["motion"]):
+        return "the updates between two looks would take too long on this machine"
+    return ""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Samples, and the training image that is nearest to each."""
+
+    samples: Tensor  # (N, C, S, S) in [-1, 1]
+    images: Tensor  # uint8 (N, C, S, S)
+    shares: list[float]  # their distance, as a share of that between training images
+    num_images: int  # that were searched
+
+    @property
+    def num_copies(self) -> int:
+        """Samples so near to a training image that they look like copies of it."""
+        return sum(share < NEARLY_A_COPY for share in self.shares)
+
+
+def nearest(samples: Tensor, dataset: Dataset) -> Nearest:
+    """The nearest of all training images to each of the first samples (N, C, S, S), by pixels of the shrunk images.
+
+    Pixels see copies, and little else: two images of one kind can be far apart. The measure is the median distance of
+    a training image to its nearest neighbour among the others; of several images that are equal, one counts.
+    """
+    samples = samples[:NUM_PAIRS]
+    some = dataset.images[_some(len(dataset.images))]
+    found = _two_nearest(_shrunk(torch.cat([samples, scale(some)])), dataset.images)
+    distances = found.distances[: len(samples), 0].tolist()
+    to_others = [distance for distance in found.distances[len(samples) :, 1].tolist() if 0 < distance < math.inf]
+    spread = median(to_others) if to_others else 0.0
+    shares = [distance / spread if spread > 0 else math.inf for distance in distances]
+    return Nearest(samples, dataset.images[found.indices[: len(samples), 0]], shares, len(dataset.images))
+
+
+def _some(length: int) -> Tensor:
+    """Places of a few images, always the same."""
+    return torch.randperm(length, generator=torch.Generator().manual_seed(0))[:NUM_SPREAD]
+
+
+def _two_nearest(queries: Tensor, images: Tensor) -> Neighbours:
+    """The two nearest of the images, uint8 (N, C, S, S), for each shrunk query; of an image, the first is itself.
+
+    A part of the images at a time is shrunk and compared. Where there is only one, the second is infinitely far.
+    """
+    distances, indices = torch.full((len(queries), 2), torch.inf).double(), torch.zeros(len(queries), 2).long()
+    for start in range(0, len(images), AT_ONCE):
+        references = _shrunk(scale(images[start : start + AT_ONCE]))
+        found = nearest_neighbours(queries, references, k=min(2, len(references)))
+        both = torch.cat([distances, found.distances], dim=1)
+        distances, order = both.topk(2, dim=1, largest=False)
+        indices = torch.cat([indices, found.indices + start], dim=1).gather(1, order)
+    return Neighbours(distances, indices)
+
+
+def _shrunk(images: Tensor) -> Tensor:
+    """Images (N, C, S, S) as vectors (N, C * 16 * 16)."""
+    return interpolate(images, (SMALL, SMALL), mode="bilinear", antialias=True, align_corners=False).flatten(1)
