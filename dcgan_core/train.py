@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from dcgan_core import parallel
 from dcgan_core.capture import ready, settle
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import Batches, Dataset, load
+from dcgan_core.data import Batches, Dataset, load_for
 from dcgan_core.iteration import advance, update_average
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs import BEST, CHECKPOINT, Journal, folder, load_state, read_config, read_metrics
@@ -79,7 +80,8 @@ def train(
         parallel.check(config, machine)
         parallel.by_first(machine, folder.refuse_used, out, config)
         machine = settle(config, machine)
-        images = dataset or parallel.first_then_others(machine, _load_data, config)
+        images = dataset or parallel.first_then_others(machine, load_for, config, "train", machine.rank == 0)
+        config = images.completed(config)
         Batches(images.images, batch_size=config.images_per_step, seed=config.seed)  # too few? say so before writing
         if machine.rank == 0 and (idle := config.without_effect()):
             warnings.warn(f"{' and '.join(idle)} changed, but nothing in this run reads it.", stacklevel=2)
@@ -127,7 +129,7 @@ def resume(
                         f"total_images is {total_images}, but the run has already seen {state.images} images."
                     )
                 state.config = replace(state.config, total_images=total_images)
-            images = dataset or parallel.first_then_others(machine, _load_data, state.config)
+            images = dataset or parallel.first_then_others(machine, load_for, state.config, "train", machine.rank == 0)
             parallel.by_first(machine, folder.go_back, out, state, facts, machine)
             session = _Session(
                 state, images, out, machine, judge=judge, facts=facts, progress=progress, tensorboard=tensorboard
@@ -169,8 +171,11 @@ class _Session:
         players = {name: state.judge(name) for name in ("generator", "discriminator")}
         state.sharing = parallel.share_gradients(players, machine)
         own = parallel.own_rows(config.images_per_step, config.discriminator_steps, machine)
-        images = dataset.to(machine.device).images
-        self.batches = Batches(images, batch_size=config.images_per_step, seed=config.seed, own=own)
+        self.batches = Batches(
+            dataset.images, batch_size=config.images_per_step, seed=config.seed, own=own, device=machine.device
+        )
+        if self.batches.note and progress and machine.rank == 0:
+            print(self.batches.note, file=sys.stderr)
         self.watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
         self.examine = _Examiner(config, judge)
         self.name, self.progress = dataset.name, progress
@@ -380,16 +385,6 @@ def random_numbers_kept() -> Iterator[None]:
         torch.set_rng_state(before["torch_rng"])
         if "cuda_rng" in before:
             torch.cuda.set_rng_state(before["cuda_rng"])
-
-
-def _load_data(config: Config) -> Dataset:
-    return load(
-        config.data,
-        image_size=config.image_size,
-        channels=config.channels,
-        root=config.data_root,
-        seed=config.seed,
-    )
 
 
 def _seconds_so_far(out: Path) -> float:
