@@ -257,14 +257,16 @@ QUICK = (
 @pytest.fixture
 def run(monkeypatch, capsys, images):
     """Runs the command with few images, in this process: (exit code, standard output, standard error)."""
-    cli = pytest.importorskip("dcgan_core.cli", reason="the command line needs tyro")
+    dcgan_cli = pytest.importorskip("dcgan_core.cli", reason="the command line needs tyro")
+    from dcgan_core.cli import experiments
+
     right = ladder.ladder
-    monkeypatch.setattr(cli, "pictures", lambda config: images)
-    monkeypatch.setattr(cli, "ladder", lambda *given, **named: right(*given, **named, num_workers=0))
+    monkeypatch.setattr(experiments, "pictures", lambda config: images)
+    monkeypatch.setattr(experiments, "ladder", lambda *given, **named: right(*given, **named, num_workers=0))
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["dcgan_core", *map(str, arguments)])
-        return cli.main(), *capsys.readouterr()
+        return dcgan_cli.main(), *capsys.readouterr()
 
     return call
 

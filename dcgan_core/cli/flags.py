@@ -1,0 +1,64 @@
+"""Flags that several commands share, and the first line that a command prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import arg
+
+from dcgan_core.runs.continuing import AsBefore
+from dcgan_core.runtime import Device, Machine, Precision, Switch
+
+Which = Literal["auto", "best", "last"]
+Run = Annotated[Path, arg(metavar="RUN", help="Folder of the run, as given to 'train --out'.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Where and by which means a run computes; no part of its config."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    precision: Precision = "auto"
+    """Of the convolutions. On a GPU that has bfloat16, auto measures whether it is faster than float32 here; on a CPU,
+    auto takes it where the chip computes in it; older GPUs with tensor cores compute in float16."""
+
+    compile: bool = False
+    """Compile the networks with torch.compile first; it takes a minute."""
+
+    capture: Switch = "auto"
+    """Record the whole iteration as one CUDA graph and replay it, which saves most of the waiting between operations.
+    auto does it for one process on a GPU, and trains without where it fails; on fails instead."""
+
+    tensorboard: bool = False
+    """Write curves and samples for TensorBoard, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuing:
+    """What a run that goes on computes with; by default, with what its last session did."""
+
+    device: Device | AsBefore = "as-before"
+    """Where to compute."""
+
+    precision: Precision | AsBefore = "as-before"
+    """Of the convolutions."""
+
+    compile: Literal["on", "off"] | AsBefore = "as-before"
+    """Compile the networks with torch.compile first; it takes a minute."""
+
+    capture: Switch | AsBefore = "as-before"
+    """Record the whole iteration as one CUDA graph and replay it."""
+
+    tensorboard: bool = False
+    """Write curves and samples for TensorBoard, too."""
+
+
+def announce(machine: Machine) -> Machine:
+    """Says what will compute and why, of several processes once; returns the machine as it is."""
+    if machine.rank == 0:
+        print(machine.reason)
+    return machine

@@ -1,0 +1,73 @@
+"""The command line: train, resume, sample, evaluate, export, benchmark, compare.
+
+The flags of `train` are the fields of `Config`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import warnings
+from functools import partial
+
+import torch
+import tyro
+
+from dcgan_core.benchmark.ladder import LossesDiffer
+from dcgan_core.cli.experiments import benchmark, compare
+from dcgan_core.cli.outcome import evaluate, export, sample
+from dcgan_core.cli.training import resume, train
+from dcgan_core.config import RECIPES, Config, InvalidInput
+from dcgan_core.parallel import NotJoined
+from dcgan_core.runtime import process
+from dcgan_core.train import CHECKPOINT, Diverged, Stopped
+
+
+def main() -> int:
+    """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
+    rank = 0  # should the environment make no sense, each process says so
+    warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", rank)
+    commands = {command.__name__: command for command in (resume, sample, evaluate, export, benchmark, compare)}
+    try:
+        rank, _ = process()
+        commands = {"train": partial(train, config=_recipe(sys.argv[1:])), **commands}
+        tyro.extras.subcommand_cli_from_dict(commands, prog="python -m dcgan_core", description=__doc__)
+    except (InvalidInput, Diverged, LossesDiffer) as error:
+        _complain(f"error: {error}", 0 if isinstance(error, NotJoined) else rank)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _complain(f"error: out of memory ({_first_line(error)}): choose a smaller batch, width or number.", rank)
+        return 2
+    except Stopped as stopped:
+        _complain(f"stopped and saved: continue with 'resume' ({CHECKPOINT}).", rank)
+        return 128 + stopped.number
+    except KeyboardInterrupt:
+        _complain("stopped.", rank)
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """True for Python's own error, that of a GPU, and that of torch's allocator on a CPU, which has no class."""
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _recipe(arguments: list[str]) -> Config:
+    """What the flags of `train` are filled in from, which has to be known before they are read."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--recipe", nargs="?", default="default")
+    name = parser.parse_known_args(arguments)[0].recipe
+    return Config(**RECIPES.get(name, {}))  # `train` itself refuses a name that does not exist
+
+
+def _complain(sentence: str, rank: int) -> None:
+    """Of several processes, the first one speaks for all."""
+    if rank == 0:
+        print(sentence, file=sys.stderr)
