@@ -75,7 +75,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "gpu_text",
         "gpu_report",
     ),
-    "cli": ("flags", "training", "outcome", "experiments", "program"),
+    "cli": ("flags", "inspection", "training", "outcome", "experiments", "program"),
 }
 ORDER = tuple(f"{room}.{inner}" if inner else room for room, rooms in HOUSE.items() for inner in rooms or ("",))
 LINE_LIMIT, CODE_LIMIT = 400, 200

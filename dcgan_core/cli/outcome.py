@@ -115,6 +115,6 @@ def _draw(name: str, number: int, state: State, seed: int) -> Tensor:
     config = state.config
     if not 0 <= seed < 2**32:
         raise InvalidInput(f"seed is {seed}, but must be from 0 to 4294967295.")
-    num_bytes = 4 * number * (config.latent_size + 3 * config.channels * config.image_size**2)
+    num_bytes = 4 * number * (config.latent_size + 3 * config.num_channels * config.image_size**2)
     refuse_too_large(f"{name} is {number}", num_bytes, torch.device("cpu"))
     return sample_images(state.sampler, draw_latents(number, config.latent_size, seed=seed))

@@ -1,4 +1,4 @@
-"""The command line: train, resume, sample, evaluate, export, benchmark, compare.
+"""The command line: inspect, train, resume, sample, evaluate, export, benchmark, compare.
 
 The flags of `train` are the fields of `Config`.
 """
@@ -16,6 +16,7 @@ import tyro
 
 from dcgan_core.benchmark.ladder import LossesDiffer
 from dcgan_core.cli.experiments import benchmark, compare
+from dcgan_core.cli.inspection import inspect
 from dcgan_core.cli.outcome import evaluate, export, sample
 from dcgan_core.cli.training import resume, train
 from dcgan_core.config import RECIPES, Config, InvalidInput
@@ -28,7 +29,8 @@ def main() -> int:
     """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
     rank = 0  # should the environment make no sense, each process says so
     warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", rank)
-    commands = {command.__name__: command for command in (resume, sample, evaluate, export, benchmark, compare)}
+    others = (inspect, resume, sample, evaluate, export, benchmark, compare)
+    commands = {command.__name__: command for command in others}
     try:
         rank, _ = process()
         commands = {"train": partial(train, config=_recipe(sys.argv[1:])), **commands}
