@@ -65,7 +65,7 @@ def printable(name: str) -> str:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in NOT_MEANT
+    return (name.startswith(".") and name.strip(".") != "") or name.lower() in NOT_MEANT
 
 
 def _sorted(files: list[File]) -> tuple[File, ...]:
@@ -118,7 +118,7 @@ def _in_zip(path: Path) -> Source:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise InvalidInput(
-            f"{str(path)!r} cannot be read as a zip ({error}): get another copy, or unpack it."
+            f"{str(path)!r} is no zip that can be read ({error}): get another copy, or unpack it."
         ) from error
     members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
     hidden = {name for name in members if any(_is_hidden(part) for part in name.split("/"))}

@@ -83,19 +83,20 @@ def _read(image: Image.Image, image_size: int, fit: Fit) -> Picture:
     wanted = DRAFT * image_size
     factor = (max if fit == "pad" else min)(image.size) / wanted
     width, height = image.size
-    is_draft = image.draft(None, (max(1, int(width / factor)), max(1, int(height / factor)))) is not None
+    draft = image.draft(None, (max(1, int(width / factor)), max(1, int(height / factor))))
     with _large if image.width * image.height > LARGE else nullcontext():
         image.load()
-        width, height = (width, height) if is_draft else image.size  # a TIFF turns itself
+        if draft is None:
+            width, height = image.size  # a TIFF turns itself
         orientation = _orientation(image)
-        small = _fitted(_eight_bits(image), image_size, fit)
+        small = _fitted(_eight_bits(image), draft[1][2:] if draft else image.size, image_size, fit)
     small, on_black = _opaque(small)
+    if orientation in TURNS:
+        small = small.transpose(TURNS[orientation])
     if fit == "pad":
         square = Image.new(small.mode, (image_size, image_size), "black" if on_black else "white")
         square.paste(small, ((image_size - small.width) // 2, (image_size - small.height) // 2))
         small = square
-    if orientation in TURNS:
-        small = small.transpose(TURNS[orientation])
     if orientation >= 5:
         width, height = height, width
     pixels = np.stack([np.asarray(channel) for channel in small.split()])  # (C, S, S)
@@ -143,10 +144,12 @@ def _scaled(image: Image.Image) -> Image.Image:
     if not np.isfinite(values).all():
         raise NotUsable("some of its numbers are infinite or missing")
     low, high = values.min(), values.max()
-    found = f"its numbers go from {low:,.6g} to {high:,.6g}"
+    found = f"its numbers go from {_number(low)} to {_number(high)}"
     known = _known_range(image)
     if known is None or low < known[0] or high > known[1]:
-        expected = f", not from {known[0]:,.6g} to {known[1]:,.6g}" if known else ", and nothing says which is white"
+        expected = (
+            f", not from {_number(known[0])} to {_number(known[1])}" if known else ", and nothing says which is white"
+        )
         raise NotUsable(f"{found}{expected}: save it with 8 bits")
     if image.mode != "F" and 16 * high <= known[1] and high > low:
         raise NotUsable(f"{found} where {known[1]:,.0f} is white, so it would be nearly black: save it with 8 bits")
@@ -159,6 +162,10 @@ def _scaled(image: Image.Image) -> Image.Image:
         scaled.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
         scaled = scaled.convert("RGBA")
     return scaled
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
 
 
 def _known_range(image: Image.Image) -> tuple[float, float] | None:
@@ -185,10 +192,13 @@ def _tag(image: Image.Image, *numbers: int) -> float | None:
     return None
 
 
-def _fitted(image: Image.Image, image_size: int, fit: Fit) -> Image.Image:
-    """The picture in the size that is wanted; with "pad", its longer side is."""
-    width, height = image.size
-    box, size = (0.0, 0.0, float(width), float(height)), (image_size, image_size)
+def _fitted(image: Image.Image, whole: tuple[float, float], image_size: int, fit: Fit) -> Image.Image:
+    """The picture in the size that is wanted; with "pad", its longer side is.
+
+    Its width and height, `whole`, may end inside of the last pixels of a JPEG at reduced scale.
+    """
+    width, height = whole
+    box, size = (0.0, 0.0, width, height), (image_size, image_size)
     if fit == "crop":
         left, top = max(0, width - height) / 2, max(0, height - width) / 2
         box = (left, top, width - left, height - top)
