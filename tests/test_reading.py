@@ -343,10 +343,8 @@ def test_a_zip_is_read_as_its_unpacked_folder_would_be_and_nothing_is_unpacked(t
         archive.extractall(tmp_path / "unpacked")
     packed, unpacked = (load_folder(tmp_path / name, image_size=16) for name in ("photos.zip", "unpacked"))
     assert torch.equal(packed.images, unpacked.images) and packed.class_names == unpacked.class_names == ("cat", "dog")
-    assert packed.name == str(path) and sorted(path.name for path in tmp_path.iterdir()) == [
-        "photos.zip",
-        "unpacked",
-    ]
+    assert packed.name == str(path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos.zip", "unpacked"]
     decoded.clear()
     load_folder(path, image_size=16)
     assert decoded == []
