@@ -393,6 +393,7 @@ def test_encrypted_and_damaged_members_are_named(tmp_path, own_cache):
         ("https://example.org/photos", "an address: download"),
         ("a" * 300, "neither a data set"),
         ("no\0name", "neither a data set"),
+        ("", "data is empty"),
     ],
 )
 def test_what_is_no_folder_gets_one_sentence_that_says_what_to_do(tmp_path, monkeypatch, name, words):
@@ -463,7 +464,7 @@ def test_a_test_folder_is_held_out_and_classes_are_labels(tmp_path, capsys):
     everything = load_folder(tmp_path, image_size=16).images
     assert torch.equal(everything, torch.cat([test.images, train.images])), "in the order of names"
     line = capsys.readouterr().err
-    assert "2 classes (cat, dog)" in line and "6 held out in test" in line
+    assert "2 classes (cat, dog)" in line and "The 6 in test are held out to measure with." in line
 
 
 def pictures(dataset: Dataset) -> set[bytes]:

@@ -11,10 +11,12 @@ from PIL import Image
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import findings
 from dcgan_core.data.files import printable
+from dcgan_core.data.folder import choose_part
 from dcgan_core.data.parts import layout
 from dcgan_core.data.pixels import luminance
 from dcgan_core.data.reading import Reading
 
+HELD_OUT = 0.1  # the share by default
 COLUMNS = 10
 MOST_ROWS = 10
 GAP = 4  # pixels between two images
@@ -26,6 +28,7 @@ def describe(reading: Reading, channels: int | None = None) -> str:
     channels = channels or findings.channels_of(reading)
     parts = layout(reading.names)
     lines = [findings.line(reading, channels, parts), findings.sizes(reading)]
+    lines.append(choose_part(reading, parts, HELD_OUT)[1])
     if parts.labels is not None:
         counts = Counter(parts.labels)
         lines += [f"class {printable(name)}: {counts[number]:,}" for number, name in enumerate(parts.class_names)]

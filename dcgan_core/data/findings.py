@@ -30,15 +30,13 @@ def line(reading: Reading, channels: int, parts: Layout) -> str:
         f"read {num:,} of {num_files:,} files in {reading.source.name} as images of {size}x{size} in "
         f"{'colour' if channels == 3 else 'grey'} ({megabytes:,.1f} MB)"
     ]
-    if reading.num_decoded < num_files and num:
+    if num and reading.num_decoded < num_files - len(reading.source.left_out):
         words.append("unchanged since last time" if not reading.num_decoded else f"{reading.num_decoded:,} anew")
     if not_square := sum(abs(entry.width - entry.height) > 1 for entry in entries):
         done = {"crop": "cropped to", "pad": "padded to", "stretch": "stretched to"}[reading.fit]
         words.append(f"{not_square:,} {done} squares")
     if parts.class_names:
         words.append(f"{len(parts.class_names):,} classes ({_some(parts.class_names)})")
-    if parts.held_out_folders:
-        words.append(f"{sum(parts.is_held_out):,} held out in {_some(parts.held_out_folders)}")
     if plain := sum(entry.is_plain for entry in entries):
         words.append(f"{plain:,} of a single colour")
     if more := sum(entry.has_more for entry in entries):

@@ -15,8 +15,8 @@ from torch import Tensor
 from dcgan_core.config import CHANNELS, Fit, InvalidInput
 from dcgan_core.data import findings
 from dcgan_core.data.batches import Dataset
-from dcgan_core.data.files import find_files
-from dcgan_core.data.parts import FEWEST, choose_held_out, layout
+from dcgan_core.data.files import find_files, printable
+from dcgan_core.data.parts import FEWEST, Layout, choose_held_out, layout
 from dcgan_core.data.pixels import luminance
 from dcgan_core.data.reading import Reading, read
 
@@ -54,9 +54,15 @@ def load_folder(
     if say:
         for sentence in findings.refusals(reading) + findings.enlarged(reading):
             warnings.warn(sentence, stacklevel=2)
-    rows, part = _rows(reading, split, held_out)
+    is_held_out, how = choose_part(reading, parts, 0 if split == "all" else held_out)
+    if split == "test" and held_out and not is_held_out.any():
+        raise InvalidInput(
+            f"{reading.source.name} has {len(reading.names)} images, of which none is held out to measure with: "
+            f"add some, at least {FEWEST} in all, or a subfolder named test."
+        )
+    rows = np.flatnonzero(is_held_out == (split == "test")) if is_held_out.any() else slice(None)
     if say:
-        print(f"{findings.line(reading, channels, parts)} {part}".strip(), file=sys.stderr)
+        print(f"{findings.line(reading, channels, parts)} {how if split != 'all' else ''}".strip(), file=sys.stderr)
         for sentence in findings.advice(reading, channels):
             print(f"note: {sentence}", file=sys.stderr)
     labels = None if parts.labels is None else torch.tensor(parts.labels)[rows]
@@ -104,24 +110,17 @@ def check_is_source(path: Path) -> None:
     raise InvalidInput(f"data is {name!r}, which is {what}.")
 
 
-def _rows(reading: Reading, split: Split, held_out: float) -> tuple[np.ndarray | slice, str]:
-    """Which images belong to the part, and what is held out, in a sentence."""
-    if split == "all" or not held_out:
-        return slice(None), "" if split == "all" else "None is held out."
-    parts = layout(reading.names)
+def choose_part(reading: Reading, parts: Layout, held_out: float) -> tuple[np.ndarray, str]:
+    """Which images are held out, (N,), and how they were chosen, in a sentence."""
+    if not held_out:
+        return np.zeros(len(reading.names), bool), "None is held out to measure with."
     if parts.held_out_folders:
-        is_held_out, how = np.array(parts.is_held_out), ""
-    else:
-        is_held_out = np.array(choose_held_out([entry.digest for entry in reading.entries], held_out))
-        how = f"{is_held_out.sum():,} of them, always the same, are held out to measure with."
-        if not is_held_out.any():
-            how = f"Of fewer than {FEWEST} images, none is held out to measure with."
-            if split == "test":
-                raise InvalidInput(
-                    f"{reading.source.name} has {len(reading.names)} images, of which none is held out to measure with:"
-                    f" add some, at least {FEWEST} in all, or a subfolder named test."
-                )
-    return np.flatnonzero(is_held_out if split == "test" else ~is_held_out), how
+        folders = " and ".join(printable(name) for name in parts.held_out_folders)
+        return np.array(parts.is_held_out), f"The {sum(parts.is_held_out):,} in {folders} are held out to measure with."
+    chosen = np.array(choose_held_out([entry.digest for entry in reading.entries], held_out))
+    if not chosen.any():
+        return chosen, f"Of fewer than {FEWEST} images, none is held out to measure with."
+    return chosen, f"{chosen.sum():,} of them, always the same, are held out to measure with."
 
 
 def _with(channels: int, pixels: np.ndarray) -> Tensor:

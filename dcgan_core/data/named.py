@@ -40,6 +40,8 @@ def load(
     are for folders, see `load_folder`. Raises `InvalidInput` with one sentence for an unknown name, a folder without
     usable images, or a download that fails.
     """
+    if not name:
+        raise InvalidInput("data is empty: give the name of a data set, or a folder (. is the one that you are in).")
     if name in NAMES and say and Path(name).is_dir():
         warnings.warn(
             f"{name} is a data set and a folder, too; the data set is taken: write ./{name} for the folder.",
