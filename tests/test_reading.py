@@ -266,6 +266,27 @@ def test_a_damaged_cache_is_as_good_as_none(tmp_path_factory, which, keep, chang
     assert fresh.names == again.names
 
 
+def test_a_single_wrong_bit_in_the_cache_is_noticed(tmp_path, own_cache, decoded):
+    folder = fill(tmp_path / "images", ["a.png", "b.png"])
+    fresh = read_images(folder, image_size=16)
+    (pixels,) = cache.place_of(folder, 16, "crop").glob("*.npy")
+    content = bytearray(pixels.read_bytes())
+    content[-1] ^= 1
+    pixels.write_bytes(content)
+    np.testing.assert_array_equal(read_images(folder, image_size=16).pixels, fresh.pixels)
+    assert len(decoded) == 4
+
+
+def test_when_the_coloured_images_are_gone_the_others_are_kept_as_grey(tmp_path, own_cache, decoded):
+    folder = fill(tmp_path / "images", ["a.png", "b.png"])
+    noise(9, colour=True).save(folder / "colour.png")
+    before = read_images(folder, image_size=16)
+    (folder / "colour.png").unlink()
+    after = read_images(folder, image_size=16)
+    assert before.pixels.shape == (3, 3, 16, 16) and after.pixels.shape == (2, 1, 16, 16) and len(decoded) == 3
+    np.testing.assert_array_equal(after.pixels[:, 0], before.pixels[:2, 0])
+
+
 def test_a_cache_with_foreign_entries_or_a_pickle_is_not_believed(tmp_path, own_cache):
     folder = fill(tmp_path / "images", ["a.png"])
     read_images(folder, image_size=16)
