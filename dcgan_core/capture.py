@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.config import CHANNELS, Config, InvalidInput
 from dcgan_core.iteration import Inputs, advance, iterate, prepare
 from dcgan_core.runtime import Machine, name_of
 from dcgan_core.state import State, random_states, start
@@ -152,7 +152,7 @@ def capture(state: State, machine: Machine, record: Record = record_cuda_graph) 
 
 def _plausible_inputs(config: Config, machine: Machine) -> Inputs:
     """What `iterate` takes, of one process, with values for a warm-up."""
-    shape = (config.channels, config.image_size, config.image_size)
+    shape = (config.num_channels, config.image_size, config.image_size)
     num_images = config.images_per_step // machine.num_processes
     return Inputs(
         real=torch.empty(num_images, *shape, device=machine.device).uniform_(-1, 1),
@@ -247,6 +247,8 @@ def settle(
     if not machine.undecided:
         return machine
     times = {}
+    if config.channels is None and config.data not in CHANNELS:  # a folder's are not known yet, and hardly matter here
+        config = replace(config, channels=3)
     for precision in (machine.precision, torch.float32):
         one = replace(machine, precision=precision)
         times[precision], failure = _iteration_seconds(config, one, record, clock)
@@ -266,7 +268,7 @@ def _iteration_seconds(
     """Median time of an iteration of a new run, after its first ones; and why it was not recorded, if that failed."""
     state = start(config, machine)
     step, facts = ready(state, machine, record)
-    real = torch.zeros(config.images_per_step, config.channels, config.image_size, config.image_size)
+    real = torch.zeros(config.images_per_step, config.num_channels, config.image_size, config.image_size)
     real = real.to(machine.device)
 
     def once() -> Tensor:

@@ -12,13 +12,23 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-IMAGE_SIZES = (16, 32, 64, 128)
+IMAGE_SIZES = (8, 16, 32, 64, 128, 256)
+CHANNELS = {  # of the data sets that have a name; a folder's are found in its images
+    "glyphs": 1,
+    "digits": 1,
+    "stacked-digits": 3,
+    "mnist": 1,
+    "fashion-mnist": 1,
+    "stacked-mnist": 3,
+    "cifar10": 3,
+}
 Loss = Literal[
     "non-saturating", "minimax", "wasserstein-clipping", "wasserstein-penalty", "hinge", "least-squares", "relativistic"
 ]
 LABELLED = ("non-saturating", "minimax")  # losses in which a real image is called 1 and a fake one 0
 Norm = Literal["batch", "layer", "none"]
 Augmentation = Literal["colour", "translation", "cutout", "flip"]
+Fit = Literal["crop", "pad", "stretch"]
 Initialisation = Literal["paper", "framework", "he"]
 Recipe = Literal["default", "plain", "paper"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -43,10 +53,16 @@ class Config:
     """Folder that downloaded data sets are kept in."""
 
     image_size: int = 32
-    """Side of the square images in pixels: 16, 32, 64 or 128."""
+    """Side of the square images in pixels: 8, 16, 32, 64, 128 or 256."""
 
-    channels: Literal[1, 3] = 1
-    """Channels of the images: 1 for grey, 3 for colour. The data set is converted."""
+    channels: Literal[1, 3] | None = None
+    """Channels of the images: 1 for grey, 3 for colour, None for as many as the data have."""
+
+    fit: Fit = "crop"
+    """How images of a folder become squares: cut around the centre, padded with white, or stretched."""
+
+    held_out: float = 0.1
+    """Share of a folder's images kept from training, to measure with, unless it has a subfolder test or val; or 0."""
 
     latent_size: int = 100
     """Length of a latent vector, drawn from N(0, 1)."""
@@ -162,8 +178,10 @@ class Config:
     def __post_init__(self) -> None:
         check_types(self)
         check_game(self)
-        check(self, "image_size", self.image_size in IMAGE_SIZES, "16, 32, 64 or 128")
-        check(self, "channels", self.channels in (1, 3), "1 (grey) or 3 (colour)")
+        check(self, "image_size", self.image_size in IMAGE_SIZES, "8, 16, 32, 64, 128 or 256")
+        check(self, "channels", self.channels in (1, 3, None), "1 (grey), 3 (colour) or None (as the data)")
+        check_choice(self, "fit", get_args(Fit))
+        check(self, "held_out", 0 <= self.held_out <= 0.5, "from 0 to 0.5")
         check_choice(self, "upsampling", get_args(Upsampling))
         check_choice(self, "discriminator_norm", get_args(Norm))
         for name in ("generator_initialisation", "discriminator_initialisation"):
@@ -227,6 +245,17 @@ class Config:
         return [name for name, is_read in reads.items() if not is_read and getattr(self, name) != defaults[name]]
 
     @property
+    def num_channels(self) -> int:
+        """The channels that are set, or those that the named data set has.
+
+        Raises `InvalidInput` for a folder's, which are not known before it is read; `train` sets them then.
+        """
+        found = self.channels or CHANNELS.get(self.data)
+        if found is None:
+            raise InvalidInput(f"channels is None, as {self.data!r} has, which has to be read first: set 1 or 3.")
+        return found
+
+    @property
     def images_per_step(self) -> int:
         """Real images that one iteration (one generator update) shows."""
         return self.batch_size * self.discriminator_steps
@@ -287,6 +316,8 @@ and 4, with the widths of its released code; its latents are uniform, which they
 
 # Fields that were added after runs had been recorded, with the values that mean what was done until then.
 LATER: dict[str, Any] = {
+    "fit": "crop",
+    "held_out": 0.0,
     "generator_initialisation": "paper",
     "discriminator_initialisation": "paper",
     "real_label": 1.0,
@@ -340,9 +371,12 @@ def check_types(config: Any) -> None:
             is_right, words = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value), "a list"
         else:
             options = get_args(kind)
+            may_be_none = type(None) in options
+            options = get_args(options[0]) if may_be_none else options  # of a Literal
             declared = type(options[0]) if options else kind
             allowed, words = KINDS[declared]
             is_right = isinstance(value, allowed) and (declared is bool or not isinstance(value, bool))
+            is_right = is_right or (may_be_none and value is None)
         check(config, name, is_right, words)
 
 

@@ -206,7 +206,7 @@ def build(config: Config) -> tuple[Generator, Discriminator]:
     """The two freshly initialised networks that a config describes, on the CPU."""
     generator = Generator(
         image_size=config.image_size,
-        channels=config.channels,
+        channels=config.num_channels,
         width=config.generator_width,
         latent_size=config.latent_size,
         upsampling=config.upsampling,
@@ -214,7 +214,7 @@ def build(config: Config) -> tuple[Generator, Discriminator]:
     )
     discriminator = Discriminator(
         image_size=config.image_size,
-        channels=config.channels,
+        channels=config.num_channels,
         width=config.discriminator_width,
         dropout=config.dropout,
         norm=config.discriminator_norm,
@@ -233,7 +233,7 @@ def least_bytes(config: Config) -> int:
     blocks = num_blocks(config.image_size)
 
     def convolutions(width: int, kernel: int) -> int:
-        return kernel**2 * (width * config.channels + sum(width**2 * 2 ** (2 * i + 1) for i in range(blocks - 1)))
+        return kernel**2 * (width * config.num_channels + sum(width**2 * 2 ** (2 * i + 1) for i in range(blocks - 1)))
 
     first = FIRST_SIZE**2 * config.latent_size * config.generator_width * 2 ** (blocks - 1)
     generator = first + convolutions(config.generator_width, 4 if config.upsampling == "transposed" else 3)

@@ -259,10 +259,10 @@ def _split(path: Path, rows: int, columns: int, config: Config) -> Tensor:
         with Image.open(path, formats=["PNG"]) as picture:
             if picture.size != (columns * size, rows * size):  # before its pixels are unpacked
                 raise ValueError(f"it has {picture.width} x {picture.height} pixels")
-            pixels = np.array(picture.convert("L" if config.channels == 1 else "RGB"))
+            pixels = np.array(picture.convert("L" if config.num_channels == 1 else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidInput(
             f"{str(path)!r} is not the grid of {rows} x {columns} samples that belongs to the run ({error}): "
             "restore it from a copy."
         ) from error
-    return torch.from_numpy(pixels.reshape(rows, size, columns, size, config.channels)).permute(0, 2, 4, 1, 3)
+    return torch.from_numpy(pixels.reshape(rows, size, columns, size, config.num_channels)).permute(0, 2, 4, 1, 3)

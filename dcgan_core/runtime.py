@@ -208,17 +208,19 @@ def device_name(device: str) -> str:
 
 def refuse_too_large(what: str, num_bytes: float, device: torch.device) -> None:
     """Raises `InvalidInput` if `what` would need more than all the memory that the device has."""
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
-    elif hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    else:  # Windows does not say
-        memory = 2**40
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else host_memory()
     if num_bytes > memory:
         raise InvalidInput(
             f"{what}, which would need about {num_bytes / 1e9:,.0f} GB of memory, but {device.type} has "
             f"{memory / 1e9:,.0f}: choose a smaller number."
         )
+
+
+def host_memory() -> int:
+    """Bytes of memory that the computer has."""
+    if hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return 2**40  # Windows does not say
 
 
 def seed_everything(seed: int) -> None:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from dcgan_core import parallel
 from dcgan_core.capture import ready, settle
 from dcgan_core.config import Config
-from dcgan_core.data import Batches, Dataset, load
+from dcgan_core.data import Batches, Dataset, load_for
 from dcgan_core.iteration import advance, update_average
 from dcgan_core.metrics import Judge
 from dcgan_core.metrics.examiner import Examiner
@@ -83,7 +83,8 @@ def train(
         parallel.check(config, machine)
         parallel.by_first(machine, folder.refuse_used, out, config)
         machine = settle(config, machine)
-        images = dataset or parallel.first_then_others(machine, _load_data, config)
+        images = dataset or parallel.first_then_others(machine, load_for, config, "train", machine.rank == 0)
+        config = images.completed(config)
         Batches(images.images, batch_size=config.images_per_step, seed=config.seed)  # too few? say so before writing
         if machine.rank == 0 and (idle := config.without_effect()):
             warnings.warn(f"{' and '.join(idle)} changed, but nothing in this run reads it.", stacklevel=2)
@@ -135,7 +136,7 @@ def resume(
                 state.config = replace(state.config, patience=patience)
             if dataset is None:
                 state.config = moved(state.config, data, data_root)
-            images = dataset or parallel.first_then_others(machine, _load_data, state.config)
+            images = dataset or parallel.first_then_others(machine, load_for, state.config, "train", machine.rank == 0)
             parallel.by_first(machine, folder.go_back, out, state, facts, machine)
             session = _Session(
                 state, images, out, machine, judge=judge, facts=facts, progress=progress, tensorboard=tensorboard
@@ -178,8 +179,11 @@ class _Session:
         state.sharing = parallel.share_gradients(players, machine)
         parallel.by_first(machine, note_data, out, dataset)
         own = parallel.own_rows(config.images_per_step, config.discriminator_steps, machine)
-        images = dataset.to(machine.device).images
-        self.batches = Batches(images, batch_size=config.images_per_step, seed=config.seed, own=own)
+        self.batches = Batches(
+            dataset.images, batch_size=config.images_per_step, seed=config.seed, own=own, device=machine.device
+        )
+        if self.batches.note and progress and machine.rank == 0:
+            print(self.batches.note, file=sys.stderr)
         self.watched = draw_latents(NUM_WATCHED, config.latent_size, seed=config.seed)
         self.examiner = Examiner(config, judge)
         self.name, self.progress = dataset.name, progress
@@ -382,16 +386,6 @@ def random_numbers_kept() -> Iterator[None]:
         torch.set_rng_state(before["torch_rng"])
         if "cuda_rng" in before:
             torch.cuda.set_rng_state(before["cuda_rng"])
-
-
-def _load_data(config: Config) -> Dataset:
-    return load(
-        config.data,
-        image_size=config.image_size,
-        channels=config.channels,
-        root=config.data_root,
-        seed=config.seed,
-    )
 
 
 def _seconds_so_far(out: Path) -> float:

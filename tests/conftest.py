@@ -65,6 +65,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is read from folders is kept here, not with the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DCGAN_CORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset() -> Dataset:
     letters = glyphs.render(44, image_size=16)
@@ -86,6 +94,7 @@ def tiny_config(tiny_folder: Path) -> Config:
     return Config(
         data=str(tiny_folder),
         image_size=16,
+        channels=1,
         latent_size=8,
         generator_width=4,
         discriminator_width=4,
@@ -97,6 +106,7 @@ def tiny_config(tiny_folder: Path) -> Config:
         sample_every_images=80,
         checkpoint_every_images=48,
         evaluate_every_images=0,
+        held_out=0.0,
     )
 
 

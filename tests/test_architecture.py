@@ -26,7 +26,22 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "config": (),
     "runtime": (),
     "parallel": (),
-    "data": ("glyphs", "batches", "latents", "walks", "augmentation", "folder", "named"),
+    "data": (
+        "glyphs",
+        "batches",
+        "latents",
+        "walks",
+        "augmentation",
+        "files",
+        "pixels",
+        "cache",
+        "reading",
+        "parts",
+        "findings",
+        "folder",
+        "contact_sheet",
+        "named",
+    ),
     "models": (),
     "losses": (),
     "steps": (),
@@ -73,7 +88,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "gpu_report",
     ),
     "report": ("diagnosis", "examination", "advice", "charts", "contents", "pictures", "page"),
-    "cli": ("flags", "opening", "hints", "training", "drawing", "outcome", "experiments", "program"),
+    "cli": ("flags", "opening", "hints", "inspection", "training", "drawing", "outcome", "experiments", "program"),
 }
 ORDER = tuple(f"{room}.{inner}" if inner else room for room, rooms in HOUSE.items() for inner in rooms or ("",))
 LINE_LIMIT, CODE_LIMIT = 400, 200

@@ -22,7 +22,7 @@ from dcgan_core.runtime import Machine, name_of, provenance
 def pictures(config: Config, num_different: int = 2_000, num_copies: int = 10) -> Tensor:
     """As many images (N, C, S, S) as a small data set has; copies, since drawing them takes longer than training."""
     num_different = max(num_different, config.batch_size)
-    letters = glyphs.render(num_different, image_size=config.image_size, channels=config.channels, seed=config.seed)
+    letters = glyphs.render(num_different, image_size=config.image_size, channels=config.num_channels, seed=config.seed)
     return torch.from_numpy(letters.images).repeat(num_copies, 1, 1, 1)
 
 

@@ -156,7 +156,7 @@ def _write_files(trained: Trained, folder: Path, num_images: int, seed: int) -> 
 def _refuse(what: str, number: int, trained: Trained) -> None:
     """Raises `InvalidInput` if so many images need more than all memory."""
     config = trained.config
-    num_bytes = 4 * number * (config.latent_size + 3 * config.channels * config.image_size**2)
+    num_bytes = 4 * number * (config.latent_size + 3 * config.num_channels * config.image_size**2)
     refuse_too_large(f"{what} is {number}", num_bytes, torch.device("cpu"))
 
 

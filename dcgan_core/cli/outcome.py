@@ -56,7 +56,7 @@ def evaluate(
     check_seed(seed)
     trained = opened(run, checkpoint, device)
     config = moved(trained.config, data, data_root)
-    num_bytes = 4 * num_samples * (config.latent_size + 3 * config.channels * config.image_size**2)
+    num_bytes = 4 * num_samples * (config.latent_size + 3 * config.num_channels * config.image_size**2)
     refuse_too_large(f"num_samples is {num_samples}", num_bytes, torch.device("cpu"))
     images = sample(trained.generator, draw_latents(num_samples, config.latent_size, seed=seed))
     report = judge_for(config, features=features).full_report(images)

@@ -1,4 +1,4 @@
-"""The command line: train, resume, report, sample, interpolate, evaluate, export, benchmark, compare.
+"""The command line: inspect, train, resume, report, sample, interpolate, evaluate, export, benchmark, compare.
 
 The flags of `train` are the fields of `Config`.
 """
@@ -23,6 +23,7 @@ from dcgan_core.cli.drawing import interpolate, sample
 from dcgan_core.cli.experiments import benchmark, compare
 from dcgan_core.cli.flags import first_line
 from dcgan_core.cli.hints import check_flags
+from dcgan_core.cli.inspection import inspect as inspect_folder
 from dcgan_core.cli.outcome import evaluate, export, report
 from dcgan_core.cli.training import resume, train
 from dcgan_core.config import RECIPES, Config, InvalidInput
@@ -35,7 +36,7 @@ def main() -> int:
     """Runs the command line; the user's mistakes come out as one sentence, without a traceback."""
     rank = 0  # should the environment make no sense, each process says so
     warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", rank)
-    others = (resume, report, sample, interpolate, evaluate, export, benchmark, compare)
+    others = (inspect_folder, resume, report, sample, interpolate, evaluate, export, benchmark, compare)
     commands: dict[str, Callable[..., Any]] = {command.__name__: command for command in others}
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a notebook's has not

@@ -2,6 +2,6 @@
 
 from dcgan_core.data.batches import Batches, Dataset, scale, unscale
 from dcgan_core.data.folder import load_folder
-from dcgan_core.data.named import NAMES, load, stacked_digits
+from dcgan_core.data.named import NAMES, load, load_for, stacked_digits
 
-__all__ = ["NAMES", "Batches", "Dataset", "load", "load_folder", "scale", "stacked_digits", "unscale"]
+__all__ = ["NAMES", "Batches", "Dataset", "load", "load_folder", "load_for", "scale", "stacked_digits", "unscale"]

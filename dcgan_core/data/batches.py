@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dcgan_core.config import InvalidInput
+from dcgan_core.config import Config, InvalidInput
+from dcgan_core.runtime import host_memory
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,23 @@ class Dataset:
     images: Tensor  # uint8 (N, C, S, S)
     labels: Tensor | None  # int64 (N,)
     class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shape, kind = tuple(self.images.shape), str(self.images.dtype).removeprefix("torch.")
+        if kind != "uint8" or len(shape) != 4:
+            raise InvalidInput(
+                f"the images are {kind} of shape {shape}, but a data set holds uint8 pixels from 0 to 255 of shape "
+                "(N, C, S, S): unscale() makes them of numbers from -1 to 1."
+            )
+
+    def completed(self, config: Config) -> Config:
+        """The config with the channels of these images where it leaves them open. It may differ from them otherwise."""
+        found: Literal[1, 3] = 1 if self.images.shape[1] == 1 else 3
+        return replace(config, channels=config.channels or found)
+
+    def without_labels(self) -> Dataset:
+        """The images alone."""
+        return replace(self, labels=None, class_names=())
 
     def to(self, device: torch.device) -> Dataset:
         labels = None if self.labels is None else self.labels.to(device)
@@ -35,31 +55,70 @@ def unscale(images: Tensor) -> Tensor:
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
+def _placed(images: Tensor, device: torch.device, limit: float | None) -> tuple[Tensor, str]:
+    """The images on the device, or, if they would take more than `limit` bytes there, as they are; and why, if so."""
+    if limit is None:
+        limit = torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else host_memory()
+    if images.numel() <= limit:
+        return images.to(device), ""
+    why = (
+        f"the images take {images.numel() / 1e9:,.3g} GB and stay in the computer's memory or on its disk, as they may "
+        f"take {limit / 1e9:,.3g} GB on {device.type}: each batch is copied ahead."
+    )
+    return images, why
+
+
 class Batches:
     """Batch number `step` of a run, from nothing but (images, batch size, seed, step).
 
     Every image is shown once per epoch, in an order that depends on the seed and the epoch alone, so that a resumed
     run sees the same batches without any state. The last partial batch of an epoch is dropped. Of several processes,
     each may take `own` rows of every batch alone.
+
+    The images are moved to the `device` if they take at most `limit` bytes there: by default half of the memory that is
+    free on a GPU, or all that the computer has. Otherwise they stay in the computer's memory or on its disk, which
+    `note` says, and while a batch is used, a thread collects the next one.
     """
 
-    def __init__(self, images: Tensor, *, batch_size: int, seed: int, own: Sequence[slice] = (slice(None),)) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        *,
+        batch_size: int,
+        seed: int,
+        own: Sequence[slice] = (slice(None),),
+        device: torch.device | None = None,
+        limit: float | None = None,
+    ) -> None:
         self.steps_per_epoch = len(images) // batch_size
         if self.steps_per_epoch == 0:
             raise InvalidInput(
                 f"the data set has {len(images)} images, fewer than one batch of {batch_size}: "
                 "choose a smaller one (--batch-size) or add images."
             )
-        self.images = images
+        self.device = device or images.device
+        self.images, self.note = _placed(images, self.device, limit)
         self.batch_size = batch_size
         self.seed = seed
         self.own = own
         self._epoch = -1
         self._order = torch.empty(0)
+        self._thread = ThreadPoolExecutor(1) if self.note else None
+        self._next: tuple[int, Future[Tensor]] | None = None  # a step, and its batch to be
 
     def __call__(self, step: int) -> Tensor:
         """Batch (B, C, S, S) in [-1, 1] of iteration `step`, counted from 0; of it, the own rows."""
-        return scale(self.images[self.rows(step)])
+        if self._thread is None:
+            return scale(self.images[self.rows(step)])
+        found = self._next[1] if self._next and self._next[0] == step else self._thread.submit(self._collect, step)
+        batch = found.result()
+        self._next = step + 1, self._thread.submit(self._collect, step + 1)
+        return scale(batch.to(self.device, non_blocking=True))
+
+    def _collect(self, step: int) -> Tensor:
+        """The uint8 images of a batch, in memory from which a copy to the device need not wait."""
+        batch = self.images[self.rows(step)]
+        return batch.pin_memory() if self.device.type == "cuda" else batch
 
     def rows(self, step: int) -> Tensor:
         """Which images these are: (B,), or as many as there are own rows."""

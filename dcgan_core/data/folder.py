@@ -1,64 +1,133 @@
-"""People's own images: every file below a folder as a square, and a word about each that could not be used."""
+"""People's own images: every file of a folder or a zip as a square, and a word about each that could not be used."""
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections import Counter
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from dcgan_core.config import InvalidInput
+from dcgan_core.config import CHANNELS, Fit, InvalidInput
+from dcgan_core.data import findings
 from dcgan_core.data.batches import Dataset
+from dcgan_core.data.files import find_files, printable
+from dcgan_core.data.parts import FEWEST, Layout, choose_held_out, layout
+from dcgan_core.data.pixels import luminance
+from dcgan_core.data.reading import Reading, read
 
-# Pillow does not draw these itself, but gives them to Ghostscript or to Windows. Such a file is a program, and it is
-# known by its content, whatever its name ends with.
-PROGRAMS = {"EPS", "WMF"}
+Split = Literal["train", "test", "all"]
+VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"}
+ARCHIVES = {".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
+CHUNK = 1_000  # images that are turned grey at a time
 
 
-def load_folder(folder: Path, *, image_size: int, channels: int) -> Dataset:
-    """Every image below `folder`, centre-cropped to a square and resized; transparency is laid on white.
+def load_folder(
+    folder: str | Path,
+    *,
+    image_size: int,
+    channels: int | None = None,
+    split: Split = "all",
+    fit: Fit = "crop",
+    held_out: float = 0.1,
+    say: bool = True,
+) -> Dataset:
+    """Every image in `folder`, or in a zip, as a square: cut around its centre, padded or stretched (`fit`).
 
-    Files that are not readable, or that another program would have to draw, are named in one warning and left out; in
-    another warning, images smaller than `image_size`, which are enlarged. Raises `InvalidInput` if no image is left.
+    `channels` are 1 or 3; None is 3 if at least one image in a hundred has colour, else 1. Transparency is laid on
+    white, or on black where all that is visible is nearly white. Of an animation, the first picture is taken.
+
+    "test" are the images in subfolders named test or val, or, where there are none, a share `held_out` of the images
+    (see `parts`), "train" the others. With `held_out` 0, both are all images. Other subfolders are classes, if all
+    images lie in one.
+
+    Unless `say` is false, one line on standard error says what was found, further ones what may be wrong with it, and
+    warnings name what was left out or enlarged. Raises `InvalidInput` if no image is left.
     """
-    images, unreadable, small = [], [], []
-    Image.init()
-    formats = [name for name in Image.ID if name not in PROGRAMS]
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
-        try:
-            with Image.open(path, formats=formats) as image:
-                images.append(_square(image, image_size, channels))
-                small += [path] if min(image.size) < image_size else []
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            unreadable.append(path)
-    if not images:
-        found = f"none of its {len(unreadable)} files can be read as an image" if unreadable else "it is empty"
-        raise InvalidInput(f"the folder {str(folder)!r} has no usable image: {found}.")
-    if unreadable:
-        warnings.warn(f"left out {_name_some(unreadable)}: not readable as an image.", stacklevel=2)
-    if small:
-        warnings.warn(f"enlarged {_name_some(small)}: smaller than {image_size} pixels.", stacklevel=2)
-    return Dataset(str(folder), torch.stack(images), None, ())
+    reading = read_images(folder, image_size=image_size, fit=fit, progress=say)
+    channels = channels or findings.channels_of(reading)
+    parts = layout(reading.names)
+    if say:
+        for sentence in findings.refusals(reading) + findings.enlarged(reading):
+            warnings.warn(sentence, stacklevel=2)
+    is_held_out, how = choose_part(reading, parts, 0 if split == "all" else held_out)
+    if split == "test" and held_out and not is_held_out.any():
+        raise InvalidInput(
+            f"{reading.source.name} has {len(reading.names)} images, of which none is held out to measure with: "
+            f"add some, at least {FEWEST} in all, or a subfolder named test."
+        )
+    rows = np.flatnonzero(is_held_out == (split == "test")) if is_held_out.any() else slice(None)
+    if say:
+        print(f"{findings.line(reading, channels, parts)} {how if split != 'all' else ''}".strip(), file=sys.stderr)
+        for sentence in findings.advice(reading, channels):
+            print(f"note: {sentence}", file=sys.stderr)
+    labels = None if parts.labels is None else torch.tensor(parts.labels)[rows]
+    return Dataset(reading.source.name, _with(channels, reading.pixels[rows]), labels, parts.class_names)
 
 
-def _square(image: Image.Image, image_size: int, channels: int) -> Tensor:
-    """Any image as uint8 (C, S, S)."""
-    image = ImageOps.exif_transpose(image)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    if image.mode.startswith("I"):  # 16-bit grey (PGM files say 32) would be clipped, not scaled, by convert
-        image = image.convert("I").point(lambda value: value / 257).convert("L")
-    image = image.convert("L" if channels == 1 else "RGB")
-    image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
-    return torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(
-        image_size, image_size, channels
-    ).permute(2, 0, 1)  # fmt: skip
+def read_images(folder: str | Path, *, image_size: int, fit: Fit = "crop", progress: bool = True) -> Reading:
+    """What is in a folder or a zip, file by file. Raises `InvalidInput` if there is no image in it."""
+    path = Path(folder).expanduser()
+    check_is_source(path)
+    reading = read(find_files(path), image_size=image_size, fit=fit, progress=progress)
+    if not reading.names:
+        reasons = Counter(reading.left_out.values()).most_common(3)
+        found = "it is empty"
+        if reasons:
+            details = "; ".join(f"{count}: {reason}" for reason, count in reasons)
+            found = f"none of its {len(reading.left_out)} files can be read as an image ({details})"
+        elif hidden := reading.source.num_hidden:
+            found = f"it holds nothing but hidden or system files and folders ({hidden}), which are skipped"
+        raise InvalidInput(f"the folder {str(path)!r} has no usable image: {found}.")
+    return reading
 
 
-def _name_some(paths: list[Path], most: int = 5) -> str:
-    named = ", ".join(path.name for path in paths[:most])
-    more = f" and {len(paths) - most} more" if len(paths) > most else ""
-    return f"{len(paths)} file{'s' if len(paths) > 1 else ''} ({named}{more})"
+def check_is_source(path: Path) -> None:
+    """Raises `InvalidInput` unless the path is a folder or a zip: one sentence that says what to give instead."""
+    name, suffix = str(path), path.suffix.lower()
+    try:
+        if path.is_dir() or (path.is_file() and suffix == ".zip"):
+            return
+        is_file = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        is_file = False
+    if is_file and suffix in VIDEOS:
+        what = "a video: save its frames as pictures (ffmpeg -i FILM frames/%05d.png) and name their folder"
+    elif is_file and suffix in ARCHIVES:
+        what = "an archive of a kind that is not read: unpack it, or make a zip of it"
+    elif is_file:
+        what = "a single file: put your images into a folder and name the folder"
+    elif any(one in name for one in "*?["):
+        what = "a pattern, or no folder that exists: name the folder that the images are in"
+    elif name.startswith(("http:", "https:")):
+        what = "an address: download the images into a folder and name the folder"
+    else:
+        what = f"neither a data set ({', '.join(CHANNELS)}) nor a folder that exists: check the spelling or the path"
+    raise InvalidInput(f"data is {name!r}, which is {what}.")
+
+
+def choose_part(reading: Reading, parts: Layout, held_out: float) -> tuple[np.ndarray, str]:
+    """Which images are held out, (N,), and how they were chosen, in a sentence."""
+    if not held_out:
+        return np.zeros(len(reading.names), bool), "None is held out to measure with."
+    if parts.held_out_folders:
+        folders = " and ".join(printable(name) for name in parts.held_out_folders)
+        return np.array(parts.is_held_out), f"The {sum(parts.is_held_out):,} in {folders} are held out to measure with."
+    chosen = np.array(choose_held_out([entry.digest for entry in reading.entries], held_out))
+    if not chosen.any():
+        return chosen, f"Of fewer than {FEWEST} images, none is held out to measure with."
+    return chosen, f"{chosen.sum():,} of them, always the same, are held out to measure with."
+
+
+def _with(channels: int, pixels: np.ndarray) -> Tensor:
+    """The pixels (N, C, S, S) with so many channels; three equal ones take the memory of one."""
+    if channels < pixels.shape[1]:
+        grey = np.empty((len(pixels), 1, *pixels.shape[2:]), np.uint8)
+        for start in range(0, len(pixels), CHUNK):
+            grey[start : start + CHUNK] = luminance(pixels[start : start + CHUNK])
+        pixels = grey
+    return torch.from_numpy(pixels).expand(-1, channels, -1, -1)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dcgan_core.config import InvalidInput
+from dcgan_core.config import Config, Fit, InvalidInput
 from dcgan_core.data import glyphs
 from dcgan_core.data.batches import Dataset
 from dcgan_core.data.folder import load_folder
 
+Split = Literal["train", "test"]
 NAMES = ("glyphs", "digits", "stacked-digits", "mnist", "fashion-mnist", "stacked-mnist", "cifar10")
 NUM_GLYPHS = {"train": 20_000, "test": 10_000}
 NUM_STACKED = {"train": 50_000, "test": 10_000}
@@ -23,41 +26,63 @@ def load(
     name: str,
     *,
     image_size: int = 32,
-    channels: int = 1,
+    channels: int | None = None,
     root: str | Path = "data",
-    split: str = "train",
+    split: Split = "train",
     seed: int = 0,
+    fit: Fit = "crop",
+    held_out: float = 0.1,
+    say: bool = True,
 ) -> Dataset:
     """Loads a data set by name, or every image below a folder, as squares of `image_size` with `channels` channels.
 
-    `split` is "train" or "test"; a folder has only one part. Raises `InvalidInput` with one sentence for an unknown
-    name, a folder without usable images, or a download that fails.
+    Without `channels`, there are as many as the data have; letters and digits are grey. `fit`, `held_out` and `say`
+    are for folders, see `load_folder`. Raises `InvalidInput` with one sentence for an unknown name, a folder without
+    usable images, or a download that fails.
     """
+    if not name:
+        raise InvalidInput("data is empty: give the name of a data set, or a folder (. is the one that you are in).")
+    if name in NAMES and say and Path(name).is_dir():
+        warnings.warn(
+            f"{name} is a data set and a folder, too; the data set is taken: write ./{name} for the folder.",
+            stacklevel=2,
+        )
     if name in ("glyphs", "digits"):
         characters = glyphs.LETTERS if name == "glyphs" else glyphs.DIGITS
         drawn = glyphs.render(
             num_images=NUM_GLYPHS[split],
             image_size=image_size,
-            channels=channels,
+            channels=channels or 1,
             seed=seed,
             split=split,
             characters=characters,
         )
         return Dataset(name, torch.from_numpy(drawn.images), torch.from_numpy(drawn.letter), tuple(characters))
     if name.startswith("stacked-") and name in NAMES:
-        if channels != 3:
+        if channels == 1:
             raise InvalidInput(
                 f"channels is {channels}, but must be 3 for {name}: each image is three digits, one in each channel."
             )
         single = name.removeprefix("stacked-")
-        return _stacked(name, load(single, image_size=image_size, root=root, split=split, seed=seed), split, seed)
+        digits = load(single, image_size=image_size, channels=1, root=root, split=split, seed=seed, say=False)
+        return _stacked(name, digits, split, seed)
     if name in NAMES:
         return _load_torchvision(name, image_size, channels, Path(root), split)
-    if Path(name).is_dir():
-        return load_folder(Path(name), image_size=image_size, channels=channels)
-    raise InvalidInput(
-        f"data is {name!r}, which is neither a data set ({', '.join(NAMES)}) nor a folder that exists: "
-        "check the spelling or the path."
+    return load_folder(name, image_size=image_size, channels=channels, split=split, fit=fit, held_out=held_out, say=say)
+
+
+def load_for(config: Config, split: Split = "train", say: bool = True) -> Dataset:
+    """The part of a run's data set that it trains on, or, as "test", is measured with. Raises as `load` does."""
+    return load(
+        config.data,
+        image_size=config.image_size,
+        channels=config.channels,
+        root=config.data_root,
+        split=split,
+        seed=config.seed,
+        fit=config.fit,
+        held_out=config.held_out,
+        say=say,
     )
 
 
@@ -80,7 +105,7 @@ def _stacked(name: str, single: Dataset, split: str, seed: int) -> Dataset:
     return Dataset(name, images, labels, tuple(f"{number:03}" for number in range(1000)))
 
 
-def _load_torchvision(name: str, image_size: int, channels: int, root: Path, split: str) -> Dataset:
+def _load_torchvision(name: str, image_size: int, channels: int | None, root: Path, split: str) -> Dataset:
     import torchvision.datasets
 
     source = {
@@ -99,7 +124,7 @@ def _load_torchvision(name: str, image_size: int, channels: int, root: Path, spl
         ) from error
     images = torch.as_tensor(raw.data)
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (N, C, H, W)
-    images = _convert(images, image_size, channels)
+    images = _convert(images, image_size, channels or images.shape[1])
     return Dataset(name, images, torch.as_tensor(raw.targets), tuple(raw.classes))
 
 

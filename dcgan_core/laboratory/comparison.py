@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from dcgan_core.capture import ready
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Batches, load, scale
+from dcgan_core.data import Batches, load_for, scale
 from dcgan_core.laboratory import ensemble
 from dcgan_core.laboratory.outcomes import append, best_rate, describe_images, describe_points, outcomes, read
 from dcgan_core.laboratory.protocol import (
@@ -87,10 +87,8 @@ def image_game(data: str, method: str, rate: float, seed: int, machine: Machine,
 
 
 @cache  # takes seconds, and is the same for every seed and method
-def _images(data: str, root: str, split: str = "train") -> Tensor:
-    config = image_config(data, PLAIN, 1e-3, 0, root)
-    wanted = {"image_size": config.image_size, "channels": config.channels, "seed": config.seed}
-    return load(config.data, root=root, split=split, **wanted).images
+def _images(data: str, root: str, split: Literal["train", "test"] = "train") -> Tensor:
+    return load_for(image_config(data, PLAIN, 1e-3, 0, root), split).images
 
 
 @cache

@@ -105,7 +105,7 @@ def jobs(data: Iterable[str], changes: Iterable[str], seeds: Iterable[int]) -> I
 @cache
 def _dataset(data: str, data_root: str) -> Dataset:
     config = run_config(data, AS_IT_IS, 0, EVALUATIONS * 10_000, data_root)
-    return load(config.data, image_size=config.image_size, channels=config.channels, root=data_root)
+    return load(config.data, image_size=config.image_size, channels=config.num_channels, root=data_root)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from dcgan_core.metrics.inception import inception
 from dcgan_core.metrics.neighbours import one_nn_accuracy, precision_recall
 
 NUM_SUBSETS = 10  # of the kernel distance
+ENOUGH_PER_CLASS = 100  # images: with fewer, a classifier that is made for them knows them by heart
 MIN_COMPARED = 4  # images: two subsets of two, and three neighbours
 
 
@@ -98,7 +100,7 @@ def judge_for(
     works on `device`.
     """
 
-    def part(split: str) -> Dataset:
+    def part(split: Literal["train", "test"]) -> Dataset:
         return load(
             name=config.data,
             image_size=config.image_size,
@@ -106,6 +108,9 @@ def judge_for(
             root=config.data_root,
             split=split,
             seed=config.seed,
+            fit=config.fit,
+            held_out=config.held_out,
+            say=False,
         )
 
     embed = inception() if features == "inception" else None  # first: what is missing should be said soon
@@ -114,12 +119,25 @@ def judge_for(
         raise InvalidInput(f"the data set {config.data!r} has one image; a distribution needs at least two.")
     needs_training = held_out.labels is not None and not is_shipped(held_out.name)
     dataset = part("train") if needs_training else held_out
+    if needs_training and (few := fewest_per_class(dataset)) < ENOUGH_PER_CLASS:
+        warnings.warn(
+            f"a class of {dataset.name} has {few} images to learn from, fewer than {ENOUGH_PER_CLASS}: samples are "
+            "measured without classes.",
+            stacklevel=2,
+        )
+        held_out = dataset = held_out.without_labels()
     classifier, name = classifier_for(dataset, Path(config.data_root) / "classifiers")
     classifier = classifier.to(device)
     images = scale(held_out.images[_random_order(len(held_out.images))])
     reference = measure(classifier, images)[0] if embed is None else embed(images)
     name = name if embed is None else "inception"
     return Judge(classifier, name, moments(reference), reference, len(held_out.class_names), embed)
+
+
+def fewest_per_class(dataset: Dataset) -> int:
+    """Images of the rarest class of a labelled data set."""
+    assert dataset.labels is not None
+    return int(dataset.labels.bincount(minlength=len(dataset.class_names)).min())
 
 
 def _random_order(length: int) -> Tensor:

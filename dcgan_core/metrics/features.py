@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
+import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -115,7 +116,8 @@ def classifier_for(dataset: Dataset, cache: Path) -> tuple[Classifier | StackedC
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return Classifier(channels=channels, num_classes=1).eval(), "random convolutions"
-    path = cache / f"classifier-{dataset.name}-{dataset.images.shape[-1]}x{channels}.safetensors"
+    name_of_file = dataset.name if dataset.name.isidentifier() else _fingerprint(dataset)
+    path = cache / f"classifier-{name_of_file}-{dataset.images.shape[-1]}x{channels}.safetensors"
     classifier = Classifier(channels=channels, num_classes=len(dataset.class_names))
     try:
         classifier.load_state_dict(load_file(path))
@@ -124,6 +126,16 @@ def classifier_for(dataset: Dataset, cache: Path) -> tuple[Classifier | StackedC
         cache.mkdir(parents=True, exist_ok=True)
         save_file(classifier.state_dict(), path)
     return classifier.eval(), name
+
+
+def _fingerprint(dataset: Dataset) -> str:
+    """What to call a folder's classifier: its name may be no name of a file, and its images may change."""
+    total = xxhash.xxh3_64(repr(dataset.class_names).encode())
+    for part in (dataset.images, dataset.labels):
+        assert part is not None
+        for some in part.split(1_000):
+            total.update(some.contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def accuracy(classifier: Classifier | StackedClassifier, dataset: Dataset) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dcgan_core import __version__
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import Dataset, load
+from dcgan_core.data import Dataset, load_for
 from dcgan_core.data.latents import numbered_latents
 from dcgan_core.report import pictures
 from dcgan_core.report.advice import Advice, advise, best_of, evaluated
@@ -132,13 +132,7 @@ def _load(config: Config, data: str | None, data_root: str | None) -> Dataset:
     config = moved(config, data, data_root)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is odd about the files, the run has said when it read them
-        return load(
-            config.data,
-            image_size=config.image_size,
-            channels=config.channels,
-            root=config.data_root,
-            seed=config.seed,
-        )
+        return load_for(config)
 
 
 def _draw(state: State, config: Config) -> Tensor:

@@ -166,7 +166,9 @@ def refuse_used(out: Path, config: Config) -> None:
     if not out.exists() or _failed_to_start(out):
         return
     if (out / CONFIG).exists():
-        same = "a run" if read_config(out) == config else "a run with another config"
+        there = read_config(out)
+        asked = config if config.channels else replace(config, channels=there.channels)  # None: as the data have
+        same = "a run" if there == asked else "a run with another config"
         raise InvalidInput(
             f"the folder {str(out)!r} already holds {same}: continue it with 'resume', or choose another --out."
         )

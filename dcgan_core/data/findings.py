@@ -1,0 +1,129 @@
+"""What was found in a folder of images, in a line; and in some more, what may go wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from dcgan_core.data.files import printable
+from dcgan_core.data.parts import Layout
+from dcgan_core.data.reading import Reading
+
+ENOUGH = 1_000  # images; with fewer, a discriminator soon knows them by heart
+SOME = 0.05  # share of the images from which on a second kind is one
+LONG = 2.0  # ratio of the sides from which on a cut leaves less than half of a picture
+COLOUR_FROM = 0.01  # share of coloured images that makes a data set coloured
+
+
+def channels_of(reading: Reading) -> int:
+    """3 if at least one image in a hundred has colour, else 1."""
+    coloured = sum(entry.has_colour for entry in reading.entries)
+    return 3 if coloured and coloured >= COLOUR_FROM * len(reading.entries) else 1
+
+
+def line(reading: Reading, channels: int, parts: Layout) -> str:
+    """How many images there are, of which kind, and what was left out: one line."""
+    entries, num_files = reading.entries, len(reading.names) + len(reading.left_out)
+    num, size = len(entries), reading.image_size
+    megabytes = num * channels * size**2 / 1e6
+    words = [
+        f"read {num:,} of {num_files:,} files in {reading.source.name} as images of {size}x{size} in "
+        f"{'colour' if channels == 3 else 'grey'} ({megabytes:,.1f} MB)"
+    ]
+    if num and reading.num_decoded < num_files - len(reading.source.left_out):
+        words.append("unchanged since last time" if not reading.num_decoded else f"{reading.num_decoded:,} anew")
+    if not_square := sum(abs(entry.width - entry.height) > 1 for entry in entries):
+        done = {"crop": "cropped to", "pad": "padded to", "stretch": "stretched to"}[reading.fit]
+        words.append(f"{not_square:,} {done} squares")
+    if parts.class_names:
+        words.append(f"{len(parts.class_names):,} classes ({_some(parts.class_names)})")
+    if plain := sum(entry.is_plain for entry in entries):
+        words.append(f"{plain:,} of a single colour")
+    if more := sum(entry.has_more for entry in entries):
+        words.append(f"first picture taken of {more:,} with several")
+    if black := sum(entry.on_black for entry in entries):
+        words.append(f"{black:,} transparent and nearly white, laid on black")
+    if reading.source.num_hidden:
+        words.append(f"{reading.source.num_hidden:,} hidden or system files and folders skipped")
+    if reading.left_out:
+        words.append(f"{len(reading.left_out):,} left out")
+    if reading.not_cached:
+        words.append(f"not kept for next time ({reading.not_cached})")
+    return "; ".join(words) + "."
+
+
+def refusals(reading: Reading) -> list[str]:
+    """What was left out, one sentence for each reason."""
+    by_reason = defaultdict(list)
+    for name, reason in sorted(reading.left_out.items()):
+        by_reason[reason].append(name)
+    return [f"left out {_named(names)}: {reason}." for reason, names in by_reason.items()]
+
+
+def enlarged(reading: Reading) -> list[str]:
+    """Which images are smaller than they are wanted, in a sentence."""
+    pairs = zip(reading.names, reading.entries, strict=True)
+    small = [name for name, entry in pairs if min(entry.width, entry.height) < reading.image_size]
+    return [f"enlarged {_named(small)}: smaller than {reading.image_size} pixels."] if small else []
+
+
+def advice(reading: Reading, channels: int) -> list[str]:
+    """What makes a training on these images likely to disappoint, and what may help: sentences, if there are any."""
+    entries, found = reading.entries, []
+    num = len(entries)
+    different = len({entry.digest for entry in entries})
+    if different < ENOUGH:
+        found.append(
+            f"{different:,} different images are few: a discriminator learns them by heart, and samples become copies "
+            "of them; add images, try --augment translation flip (flip only if a mirror image is right), and train "
+            "for less long."
+        )
+    if num > different:
+        copies = [names for names in duplicates(reading) if len(names) > 1]
+        found.append(
+            f"{num - different:,} images are exact copies of others, as {_some(copies[0])}: they count as often as "
+            "they occur; delete them if that is not meant."
+        )
+    plain = sum(entry.is_plain for entry in entries)
+    if plain and plain >= SOME * num:
+        most = "all" if plain == num else f"{plain:,} of {num:,}"
+        found.append(f"{most} images are of a single colour: look at them before training (inspect --out sheet.png).")
+    coloured = sum(entry.has_colour for entry in entries)
+    if channels == 1 and coloured:
+        found.append(f"{coloured:,} of {num:,} images have colour and become grey: --channels 3 keeps it.")
+    elif channels == 3 and SOME * num <= num - coloured <= (1 - SOME) * num:
+        found.append(f"the images are of two kinds: {coloured:,} in colour, {num - coloured:,} in grey.")
+    long = sum(max(entry.width, entry.height) >= LONG * min(entry.width, entry.height) for entry in entries)
+    if reading.fit == "crop" and long and long >= SOME * num:
+        found.append(
+            f"{long:,} images are at least twice as long as wide, or the other way round, and lose half or more where "
+            "they are cropped: --fit pad keeps all of them."
+        )
+    return found
+
+
+def duplicates(reading: Reading) -> list[list[str]]:
+    """The names of images, those with the same pixels together, most copies first."""
+    groups = defaultdict(list)
+    for name, entry in zip(reading.names, reading.entries, strict=True):
+        groups[entry.digest].append(name)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def sizes(reading: Reading) -> str:
+    """The sizes of the whole pictures, in a line: the most frequent ones, the smallest and the largest."""
+    counts = Counter((entry.width, entry.height) for entry in reading.entries)
+    frequent = [f"{width}x{height} ({count:,})" for (width, height), count in counts.most_common(3)]
+    areas = sorted(counts, key=lambda size: (size[0] * size[1], size))
+    extremes = f"; from {areas[0][0]}x{areas[0][1]} to {areas[-1][0]}x{areas[-1][1]}" if len(counts) > 1 else ""
+    return f"sizes of the pictures: {', '.join(frequent)}{extremes}."
+
+
+def _named(names: list[str], most: int = 5) -> str:
+    named = ", ".join(printable(name.rsplit("/", 1)[-1]) for name in names[:most])
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{len(names):,} file{'s' if len(names) > 1 else ''} ({named}{more})"
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(printable(name) for name in names[:most]) + (", ..." if len(names) > most else "")

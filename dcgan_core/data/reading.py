@@ -1,0 +1,172 @@
+"""All images of a folder or a zip at once: from the cache what has not changed, the rest by as many threads as cores.
+
+Pillow lets go of Python's lock while it decodes and resizes, so threads are as fast as processes, and share the memory.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import xxhash
+from tqdm import tqdm
+
+from dcgan_core.config import Fit
+from dcgan_core.data import cache
+from dcgan_core.data.cache import Cached, Entry
+from dcgan_core.data.files import File, Source
+from dcgan_core.data.pixels import NotUsable, Picture, picture
+
+SHOW_AFTER = 0.5  # seconds; reading that is done sooner has no progress bar
+ONE_COLOUR = 8  # of 255: an image whose values differ by at most this in each channel is of one colour
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a folder or a zip holds, file by file."""
+
+    source: Source
+    image_size: int
+    fit: Fit
+    names: tuple[str, ...]  # of the files that are images, in order
+    entries: tuple[Entry, ...]  # of these files
+    pixels: np.ndarray  # uint8 (N, C, S, S): C is 3 if any of them has colour
+    left_out: dict[str, str]  # name to reason
+    num_decoded: int  # the others were in the cache
+    not_cached: str = ""  # why this was not saved, if it was to be
+
+
+def read(source: Source, *, image_size: int, fit: Fit, progress: bool = True) -> Reading:
+    """Reads everything that `find_files` listed. A bar shows how far it is, if it takes longer than half a second."""
+    place = cache.place_of(source.path, image_size, fit)
+    old = cache.load(place) or Cached({}, np.empty((0, 1, image_size, image_size), np.uint8))
+    known = {file.name: old.entries[file.name] for file in source.files if _is_same(file, old.entries.get(file.name))}
+    fresh = [file for file in source.files if file.name not in known]
+    decoded = dict(zip((file.name for file in fresh), _decoded(source, fresh, image_size, fit, progress), strict=True))
+    not_cached = ""
+    if not fresh and len(known) == len(old.entries):
+        found = old
+    else:
+        found = _joined(source.files, known, old.pixels, decoded, image_size)
+        try:
+            if place is not None:
+                cache.save(place, found)
+        except OSError as error:
+            not_cached = error.strerror or str(error)
+    names = tuple(file.name for file in source.files if not found.entries[file.name].reason)
+    refused = {file.name: why for file in source.files if (why := found.entries[file.name].reason)}
+    return Reading(
+        source=source,
+        image_size=image_size,
+        fit=fit,
+        names=names,
+        entries=tuple(found.entries[name] for name in names),
+        pixels=found.pixels,
+        left_out=source.left_out | refused,
+        num_decoded=len(fresh),
+        not_cached=not_cached,
+    )
+
+
+def _is_same(file: File, entry: Entry | None) -> bool:
+    return entry is not None and (entry.size, entry.modified) == (file.size, file.modified)
+
+
+def _decoded(
+    source: Source, files: list[File], image_size: int, fit: Fit, progress: bool
+) -> Iterator[Picture | NotUsable]:
+    """What came of each of the files, in their order."""
+    if not files:
+        return
+    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pool = ThreadPoolExecutor(min(num_threads, 32))
+    one = partial(_attempt, source, image_size=image_size, fit=fit)
+    with warnings.catch_warnings(), closing(_bar(source.name, len(files), progress)) as bar:
+        warnings.simplefilter("ignore")  # Pillow warns of damaged notes and of large pictures
+        try:
+            for result in pool.map(one, [file.name for file in files]):
+                yield result
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interruption need not wait for the rest
+
+
+def _bar(name: str, total: int, progress: bool) -> tqdm:
+    interval = 0.2 if sys.stderr.isatty() else 5.0  # a log file keeps every line
+    bar = tqdm(
+        desc=f"reading {name}",
+        total=total,
+        unit="img",
+        delay=SHOW_AFTER,
+        mininterval=interval,
+        smoothing=0,
+        disable=not progress,
+    )
+    if progress:
+        bar.last_print_t -= interval  # the first line is due after the delay
+    return bar
+
+
+def _attempt(source: Source, name: str, *, image_size: int, fit: Fit) -> Picture | NotUsable:
+    try:
+        with source.open(name) as file:
+            return picture(file, image_size=image_size, fit=fit)
+    except NotUsable as error:
+        return error
+    except PermissionError:
+        return NotUsable("may not be read (permission denied)")
+    except Exception as error:  # of a disk, or of a zip that is damaged, encrypted or packed in an unknown way
+        return NotUsable(f"cannot be read ({type(error).__name__})")
+
+
+def _joined(
+    files: Iterable[File],
+    known: dict[str, Entry],
+    known_pixels: np.ndarray,
+    decoded: dict[str, Picture | NotUsable],
+    image_size: int,
+) -> Cached:
+    """Entries and pixels of all files, in their order; what was decoded is emptied on the way, to save memory."""
+    usable = [entry.has_colour for entry in known.values() if not entry.reason]
+    usable += [len(one.pixels) == 3 for one in decoded.values() if isinstance(one, Picture)]
+    pixels = np.empty((len(usable), 3 if any(usable) else 1, image_size, image_size), np.uint8)
+    entries: dict[str, Entry] = {}
+    row = 0
+    for file in files:
+        if file.name in known:
+            entry, values = known[file.name], known_pixels[known[file.name].row] if len(known_pixels) else None
+        else:
+            result = decoded.pop(file.name)
+            entry = _entry(file, result)
+            values = result.pixels if isinstance(result, Picture) else None
+        if not entry.reason:
+            assert values is not None
+            pixels[row] = values if entry.has_colour else values[:1]  # the three channels of a grey image are equal
+            entry = replace(entry, row=row)
+            row += 1
+        entries[file.name] = entry
+    return Cached(entries, pixels)
+
+
+def _entry(file: File, result: Picture | NotUsable) -> Entry:
+    if isinstance(result, NotUsable):
+        return Entry(file.size, file.modified, reason=str(result))
+    values = result.pixels
+    return Entry(
+        size=file.size,
+        modified=file.modified,
+        width=result.width,
+        height=result.height,
+        has_colour=len(values) == 3,
+        has_more=result.has_more,
+        on_black=result.on_black,
+        is_plain=bool((values.max(axis=(1, 2)) - values.min(axis=(1, 2))).max() <= ONE_COLOUR),
+        digest=xxhash.xxh3_128_hexdigest(values.tobytes()),
+    )
