@@ -57,6 +57,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "checkpoint",
         "restoring",
         "journal",
+        "ending",
         "folder",
         "continuing",
         "progress",

@@ -11,7 +11,7 @@ from test_best import ScriptedJudge, assert_best_is_at, same
 
 from dcgan_core import train as training
 from dcgan_core.metrics import examiner
-from dcgan_core.runs.folder import EVALUATION
+from dcgan_core.runs.ending import EVALUATION
 from dcgan_core.train import BEST, load_state, read_metrics, resume, train
 
 EVERY = 32

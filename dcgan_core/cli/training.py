@@ -16,7 +16,7 @@ from dcgan_core.config import Config, Recipe
 from dcgan_core.report import advise, outcome, write_report
 from dcgan_core.runs import read_config, read_metrics
 from dcgan_core.runs.continuing import same_machine
-from dcgan_core.runs.folder import read_evaluation
+from dcgan_core.runs.ending import read_evaluation
 from dcgan_core.runtime import Device, Machine, choose_machine
 from dcgan_core.train import Stopped
 from dcgan_core.train import resume as resume_run

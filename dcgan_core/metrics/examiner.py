@@ -14,8 +14,9 @@ import torch
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.metrics.evaluation import Judge, judge_for
 from dcgan_core.models import Generator
+from dcgan_core.runs.ending import EVALUATION
 from dcgan_core.runs.files import write_json
-from dcgan_core.runs.folder import BEST, EVALUATION, load_state
+from dcgan_core.runs.folder import BEST, load_state
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, draw_latents, sample
 

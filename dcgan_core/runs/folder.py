@@ -17,15 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
 from dcgan_core import parallel
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.runs import checkpoint, lock
+from dcgan_core.runs.ending import EVALUATION
 from dcgan_core.runs.files import PARTIAL, read_json, sweep, write_json
 from dcgan_core.runs.journal import METRICS, forget_after
-from dcgan_core.runs.restoring import restore
+from dcgan_core.runs.restoring import all_finite, restore
 from dcgan_core.runs.writing import Writer
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.state import State, random_states, start
@@ -34,7 +32,6 @@ CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 FILES = {"last": CHECKPOINT, "best": BEST}
 CONFIG, PROVENANCE = "config.json", "provenance.json"
-EVALUATION = "evaluation.json"  # of the best and the last generator, at the end
 MAY_CHANGE = {"data", "data_root", "total_images", "patience"}  # in config.json, while the run goes on
 MAY_CHANGE |= {f"{what}_every_images" for what in ("log", "sample", "checkpoint", "evaluate")}
 OF_A_START = {CONFIG, PROVENANCE, METRICS, lock.NAME, "samples", "tensorboard"}  # before there is a checkpoint
@@ -146,19 +143,6 @@ def read_provenance(out: str | Path) -> list[dict[str, Any]]:
     if not (isinstance(found, list) and found and all(isinstance(entry, dict) for entry in found)):
         raise InvalidInput(f"{str(path)!r} is damaged (no list of sessions): restore it from a copy.")
     return found
-
-
-def read_evaluation(out: str | Path) -> dict[str, dict[str, Any]] | None:
-    """The measures of the "best" and the "last" generator of a run that has ended; None if they cannot be read."""
-    with suppress(OSError, InvalidInput):
-        found = read_json(Path(out) / EVALUATION)
-        if isinstance(found, dict) and "last" in found and all(map(_is_measured, found.values())):
-            return found
-    return None
-
-
-def _is_measured(entry: object) -> bool:
-    return isinstance(entry, dict) and _is_count(entry.get("images")) and _is_number(entry.get("frechet_distance"))
 
 
 def refuse_used(out: Path, config: Config) -> None:
@@ -281,12 +265,6 @@ def save(
         (writer or Writer(beside=False))(write)
 
     parallel.by_first(machine, save_now)
-
-
-def all_finite(tensors: dict[str, Tensor]) -> bool:
-    """True if no tensor holds infinity or NaN. Waits for the device, once."""
-    found = [tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point()]
-    return not found or bool(torch.stack([one.to(found[0].device) for one in found]).all())
 
 
 def _copy_if_best(out: Path, facts: dict[str, Any]) -> None:

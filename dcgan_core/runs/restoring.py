@@ -141,3 +141,9 @@ def _is(names: list[str]) -> str:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def all_finite(tensors: dict[str, Tensor]) -> bool:
+    """True if no tensor holds infinity or NaN. Waits for the device, once."""
+    found = [tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point()]
+    return not found or bool(torch.stack([one.to(found[0].device) for one in found]).all())
