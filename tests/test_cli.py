@@ -77,7 +77,7 @@ def test_train_sample_resume_and_evaluate_work_one_after_the_other(run, trained,
     assert report["images_seen"] == 96 and report["num_samples"] == 100 and report["num_reference"] == 4
     assert report["frechet_distance"] > 0
     assert report["classes_covered"] is report["recognised"] is None  # a folder has no labels
-    assert report["features"] == "random convolutions"
+    assert report["features"] == "general features"
     assert report["num_compared"] == 4 and 0 <= report["precision"] <= 1 and 0 <= report["recall"] <= 1
     assert report["kid_error"] > 0 and 0 <= report["one_nn_accuracy"] <= 1
 

@@ -14,13 +14,17 @@ from dcgan_core.data import Dataset, glyphs, scale
 from dcgan_core.metrics import Judge, evaluation, judge_for
 from dcgan_core.metrics.classifiers import non_classes
 from dcgan_core.metrics.features import letter_classifier
+from dcgan_core.metrics.general import NUM_GENERAL_FEATURES
 from dcgan_core.runtime import choose_machine
 
 LIGHT = {
     *("frechet_distance", "classes_covered", "recognised", "class_divergence", "class_counts", "num_classes"),
-    *("num_samples", "num_reference", "features"),
+    *("num_samples", "num_reference", "features", "real_distance", "matched_distance", "num_matched", "caution"),
 }
-HEAVY = {"kid", "kid_error", "precision", "recall", "one_nn_accuracy", "num_compared"}
+HEAVY = {
+    *("kid", "kid_error", "precision", "recall", "one_nn_accuracy", "num_compared"),
+    *("copies", "real_copies", "num_training"),
+}
 
 
 def letters(num_images: int, seed: int = 5) -> Tensor:
@@ -229,3 +233,91 @@ def test_precision_and_recall_do_not_depend_on_how_much_of_the_reference_is_left
     first, second = (one.full_report(letters(50)) for one in (judge, short))
     for name in ("kid", "precision", "recall", "one_nn_accuracy"):
         assert first[name] == second[name], name
+
+
+def test_held_out_images_are_as_far_from_one_another_as_fresh_real_ones_from_them(judge):
+    """And what is no letter is much further; both are read at the same number of images."""
+    torch.manual_seed(0)
+    real, wrong = judge.report(letters(300)), judge.report(non_classes(letters(300)))
+    assert real["num_matched"] == wrong["num_matched"] == 300 and real["real_distance"] == wrong["real_distance"]
+    assert real["matched_distance"] == pytest.approx(real["real_distance"], rel=0.25)
+    assert wrong["matched_distance"] > 5 * wrong["real_distance"]
+
+
+def test_distances_that_are_read_together_are_of_equal_numbers_however_many_samples_there_are(judge):
+    """Against all 600 letters, 5,000 fresh ones score better than any 300 held-out ones do, for their number alone."""
+    report = judge.report(letters(5_000))
+    assert report["num_matched"] == 300
+    assert report["frechet_distance"] < 0.7 * report["real_distance"]
+    assert report["matched_distance"] == pytest.approx(report["real_distance"], rel=0.25)
+
+
+def test_the_distance_between_real_images_is_that_of_two_random_parts(judge):
+    found = []
+    for seed in range(10, 20):
+        part, rest = judge.reference_features[evaluation._random_order(600, seed)].split([100, 500])
+        found.append(evaluation.frechet_distance(evaluation.moments(part), evaluation.moments(rest)))
+    assert judge.report(letters(100))["real_distance"] == pytest.approx(sum(found) / len(found), rel=0.35)
+
+
+@pytest.mark.parametrize("num_images", [2, 3])
+def test_a_reference_that_cannot_be_halved_has_no_scale(judge, num_images):
+    short = judge.reference_features[:num_images]
+    report = replace(judge, reference_features=short).report(letters(20))
+    assert (report["real_distance"], report["matched_distance"], report["num_matched"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "num_reference", "said"),
+    [(999, 2_000, "999 samples"), (2_000, 600, "600 held-out images"), (1_000, 1_000, None), (50, 60, "50 samples")],
+)
+def test_a_distance_of_few_images_comes_with_a_caution(judge, num_samples, num_reference, said):
+    reference = judge.reference_features.repeat(4, 1)[:num_reference]
+    caution = replace(judge, reference_features=reference).report(letters(num_samples))["caution"]
+    assert caution is None if said is None else said in caution and "kid" in caution
+
+
+@pytest.fixture(scope="module")
+def suspicious() -> Judge:
+    """A judge that knows the training images, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(evaluation.load.__globals__["NUM_GLYPHS"], "test", 600)
+        patch.setitem(evaluation.load.__globals__["NUM_GLYPHS"], "train", 2_000)
+        return judge_for(Config(), training=True)
+
+
+def test_a_generator_that_replays_its_training_images_is_found_out(suspicious):
+    """By no other number: all of them call it perfect."""
+    training = scale(torch.from_numpy(glyphs.render(2_000, seed=0).images))
+    torch.manual_seed(0)
+    replay = (training[:300] + 0.05 * torch.randn(300, 1, 32, 32)).clamp(-1, 1)
+    found = suspicious.full_report(replay)
+    assert found["copies"] > 0.95 and found["real_copies"] < 0.05 and found["num_training"] == 2_000
+    half = suspicious.full_report(torch.cat([replay[:100], letters(100)]))
+    assert half["copies"] == pytest.approx(0.5, abs=0.06)
+    fresh = suspicious.full_report(letters(300))
+    assert fresh["copies"] < 0.06
+
+
+def test_copies_are_only_searched_by_who_knows_the_training_images(real_report):
+    assert real_report["copies"] is real_report["real_copies"] is real_report["num_training"] is None
+
+
+def test_images_of_a_folder_are_measured_by_general_features(tiny_folder):
+    judge = judge_for(Config(data=str(tiny_folder), image_size=16, channels=3))
+    assert judge.reference_features.shape[1] == NUM_GENERAL_FEATURES
+    report = judge.report(torch.rand(20, 3, 16, 16))
+    assert report["features"] == "general features" and report["num_classes"] is None
+
+
+def test_classes_of_a_folder_are_counted_by_a_classifier_and_its_distances_measured_by_general_features(
+    asked, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "classifier_for", lambda dataset, cache: (letter_classifier(), "folder classifier"))
+    judge = judge_for(Config(data="somebody's"))
+    report = judge.report(letters(30))
+    assert judge.reference_features.shape[1] == NUM_GENERAL_FEATURES and report["features"] == "general features"
+    assert report["recognised"] > 0.9 and report["num_classes"] == 26
+    moved = judge.to(torch.device("meta"))
+    assert {weight.device.type for weight in moved.embed.parameters()} == {"meta"}
+    assert {weight.device.type for weight in judge.embed.parameters()} == {"cpu"}

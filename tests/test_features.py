@@ -26,6 +26,7 @@ from dcgan_core.metrics.features import (
     measure,
     shipped_classifier,
 )
+from dcgan_core.metrics.general import NUM_GENERAL_FEATURES, general
 
 
 def held_out(num_images: int = 2_000, **options) -> Dataset:
@@ -320,15 +321,30 @@ def test_a_damaged_classifier_is_replaced_or_refused_in_one_sentence(three_lette
         assert classifier.num_classes == 3
 
 
-def test_images_without_labels_are_measured_by_the_same_random_network_every_time(letters, tmp_path):
+def test_images_without_labels_are_measured_by_the_network_that_ships(letters, tmp_path):
     unlabelled = replace(letters, name="folder", labels=None, class_names=())
     before = torch.get_rng_state()
-    (first, name), (second, _) = (classifier_for(unlabelled, tmp_path) for _ in range(2))
-    assert torch.equal(before, torch.get_rng_state())
-    assert (name, first.num_classes) == ("random convolutions", 1)
-    images = scale(letters.images[:50])
-    assert torch.equal(measure(first, images)[0], measure(second, images)[0])
-    assert measure(first, images)[0].std() > 0
+    network, name = classifier_for(unlabelled, tmp_path)
+    assert torch.equal(before, torch.get_rng_state()) and not list(tmp_path.iterdir())
+    assert (name, network.num_classes) == ("general features", 1)
+    found, probabilities = measure(network, scale(letters.images[:50]))
+    assert torch.equal(found, general().features(scale(letters.images[:50])))
+    assert found.shape == (50, NUM_GENERAL_FEATURES) and torch.equal(probabilities, torch.ones(50, 1))
+
+
+def test_a_folder_whose_images_change_gets_another_classifier(three_letters, tmp_path, monkeypatch):
+    """And one whose path has separators in it gets one at all."""
+    monkeypatch.setattr(features, "train_classifier", lambda images, labels, num_classes: small(num_classes))
+
+    def small(num_classes: int) -> Classifier:
+        return Classifier(channels=1, num_classes=num_classes)
+
+    few = replace(part(three_letters, slice(40)), name="photos/of/letters")
+    other = replace(few, images=few.images.clone())
+    other.images[3, 0, 5, 5] ^= 1
+    for dataset, num_files in ((few, 1), (few, 1), (other, 2), (replace(few, labels=few.labels.flip(0)), 3)):
+        classifier_for(dataset, tmp_path)
+        assert len(list(tmp_path.iterdir())) == num_files
 
 
 @pytest.mark.parametrize("num_images", [150, 400, 40])

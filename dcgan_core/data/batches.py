@@ -16,7 +16,10 @@ from dcgan_core.runtime import host_memory
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in one tensor. Labels, where there are any, are for measuring: the GAN never sees them."""
+    """Images in one tensor. Labels, where there are any, are for measuring: the GAN never sees them.
+
+    Raises `InvalidInput` for images of another kind.
+    """
 
     name: str
     images: Tensor  # uint8 (N, C, S, S)
@@ -24,12 +27,19 @@ class Dataset:
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        shape, kind = tuple(self.images.shape), str(self.images.dtype).removeprefix("torch.")
-        if kind != "uint8" or len(shape) != 4:
+        if self.images.dtype != torch.uint8:
             raise InvalidInput(
-                f"the images are {kind} of shape {shape}, but a data set holds uint8 pixels from 0 to 255 of shape "
-                "(N, C, S, S): unscale() makes them of numbers from -1 to 1."
+                f"the images of the data set {self.name!r} are {str(self.images.dtype).removeprefix('torch.')}, but "
+                "must be uint8 pixels from 0 to 255: multiply those from 0 to 1 by 255, and round them."
             )
+        shape = tuple(self.images.shape)
+        if len(shape) != 4 or shape[1] not in (1, 3) or shape[2] != shape[3]:
+            raise InvalidInput(
+                f"the images of the data set {self.name!r} have the shape {shape}, but must be "
+                "(number, channels, size, size) with 1 or 3 channels."
+            )
+        if self.labels is not None and len(self.labels) != shape[0]:
+            raise InvalidInput(f"the data set {self.name!r} has {len(self.labels)} labels for {shape[0]} images.")
 
     def completed(self, config: Config) -> Config:
         """The config with the channels of these images where it leaves them open. It may differ from them otherwise."""

@@ -23,7 +23,11 @@ class Moments(NamedTuple):
 
 
 def moments(features: Tensor) -> Moments:
-    """Mean and unbiased covariance of (N, F) features; N must exceed 1, and should exceed F by far."""
+    """Mean and unbiased covariance of (N, F) features; N should exceed F by far. ValueError unless N exceeds 1."""
+    if len(features) < 2:
+        raise ValueError(
+            f"{len(features)} vector has no covariance: give at least 2, and better many more than features."
+        )
     features = features.double()
     return Moments(features.mean(dim=0), torch.cov(features.T).reshape(features.shape[1], features.shape[1]))
 

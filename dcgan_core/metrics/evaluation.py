@@ -13,28 +13,44 @@ import torch
 from torch import Tensor
 
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import Dataset, load, scale
-from dcgan_core.metrics.classifiers import Classifier
+from dcgan_core.data import NAMES, Dataset, load, scale
+from dcgan_core.metrics.copies import copies, thumbnails
 from dcgan_core.metrics.distances import Moments, class_divergence, coverage, frechet_distance, kernel_distance, moments
-from dcgan_core.metrics.features import StackedClassifier, classifier_for, is_shipped, measure
+from dcgan_core.metrics.features import GENERAL_NAME, Measuring, classifier_for, is_shipped, measure, measure_pixels
+from dcgan_core.metrics.general import General, general
+from dcgan_core.metrics.imagenet import imagenet, torchvision
 from dcgan_core.metrics.inception import inception
 from dcgan_core.metrics.neighbours import one_nn_accuracy, precision_recall
+
+Features = Literal["book", "imagenet", "torchvision", "inception"]
+EMBEDDINGS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "imagenet": lambda: imagenet(),
+    "torchvision": lambda: torchvision(),
+    "inception": lambda: inception(),
+}
+CHUNK = 1_000  # images that are floats at a time
 
 NUM_SUBSETS = 10  # of the kernel distance
 ENOUGH_PER_CLASS = 100  # images: with fewer, a classifier that is made for them knows them by heart
 MIN_COMPARED = 4  # images: two subsets of two, and three neighbours
+MANY = 1_000  # samples, or real images, from which on a Fréchet distance says more of the images than of their number
+NUM_SPLITS = 5  # of the held-out images, for the distance between real ones; one where features are so many
+MANY_FEATURES = 512  # that a distance takes seconds
+MAX_TRAINING = 50_000  # images that are searched for copies
 
 
 @dataclass(frozen=True)
 class Judge:
     """The classifier and the reference that every generator of one data set is measured with."""
 
-    classifier: Classifier | StackedClassifier
+    classifier: Measuring
     features_name: str
     reference: Moments
-    reference_features: Tensor  # (N, F), in random order, of held-out real images, where there is a held-out part
+    reference_features: Tensor  # (N, F), in random order, of held-out real images
     num_classes: int  # 0 without labels
-    embed: Callable[[Tensor], Tensor] | None = None  # images to features, in place of the classifier's
+    embed: General | Callable[[Tensor], Tensor] | None = None  # whose features count, if not the classifier's
+    training: Tensor | None = None  # thumbnails (T, 64 C) of training images, among which copies are searched
+    held_out: Tensor | None = None  # thumbnails (N, 64 C) of the reference
 
     @property
     def num_reference(self) -> int:
@@ -45,19 +61,23 @@ class Judge:
         """The same judge with its classifier on the device, so that images made there can stay there."""
         if next(self.classifier.parameters()).device == device:
             return self
-        return replace(self, classifier=copy.deepcopy(self.classifier).to(device))
+        embed = copy.deepcopy(self.embed).to(device) if isinstance(self.embed, General) else self.embed
+        return replace(self, classifier=copy.deepcopy(self.classifier).to(device), embed=embed)
 
     def report(self, images: Tensor) -> dict[str, Any]:
         """What is quick to measure of generated images (N, C, S, S) in [-1, 1]: enough to follow a training.
 
-        The numbers depend on N, so N is part of the report.
+        The numbers depend on N, so N is part of the report. How to read `frechet_distance`: held-out real images are at
+        `real_distance` from one another, and the samples at `matched_distance` from the same ones, in equal numbers.
+        Raises `InvalidInput` for other images, and for a single one.
         """
         return self._report(*self.measure(images))
 
     def full_report(self, images: Tensor) -> dict[str, Any]:
-        """`report`, and what takes seconds: kernel distance, precision, recall, nearest-neighbour accuracy.
+        """`report`, and what takes seconds: kernel distance, precision, recall, nearest-neighbour accuracy, copies.
 
-        These compare as many generated images as real ones, `num_compared` of each; they are None for fewer than 4.
+        The first four compare as many generated images as real ones, `num_compared` of each; they are None for fewer
+        than 4. Copies of training images are searched if the judge knows any, else they are None: see `copies`.
         """
         features, probabilities = self.measure(images)
         num_compared = min(len(features), self.num_reference)
@@ -68,18 +88,26 @@ class Judge:
             found |= {"kid": kid.value, "kid_error": kid.error}
             found |= precision_recall(real, fake)._asdict()
             found |= {"one_nn_accuracy": one_nn_accuracy(real, fake)}
-        return self._report(features, probabilities) | found | {"num_compared": num_compared}
+        found |= {"num_compared": num_compared} | self._copies(images)
+        return self._report(features, probabilities) | found
 
     def measure(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features (N, F) and class probabilities (N, classes) of images (N, C, S, S) in [-1, 1]."""
         features, probabilities = measure(self.classifier, images)
-        return features if self.embed is None else self.embed(images), probabilities
+        if isinstance(self.embed, General):
+            features, _ = measure(self.embed, images)
+        elif self.embed is not None:
+            features = self.embed(images)
+        return features, probabilities
 
     def _report(self, features: Tensor, probabilities: Tensor) -> dict[str, Any]:
+        if len(features) < 2:
+            raise InvalidInput("one image cannot be measured: a distribution needs at least 2, better 1,000.")
         found = coverage(probabilities)
         some = self.num_classes and found.recognised > 0
         return {
             "frechet_distance": frechet_distance(moments(features), self.reference),
+            **self._scale(features),
             "classes_covered": found.classes_covered if self.num_classes else None,
             "recognised": found.recognised if self.num_classes else None,
             "class_divergence": class_divergence(found.class_counts) if some else None,
@@ -88,16 +116,63 @@ class Judge:
             "num_samples": len(features),
             "num_reference": self.num_reference,
             "features": self.features_name,
+            "caution": self._caution(len(features)),
+        }
+
+    def _scale(self, features: Tensor) -> dict[str, Any]:
+        """Two distances that can be read side by side: of real images, and of as many samples, from the same others.
+
+        The real images are half of the reference at most. Means over several random splits, always the same ones.
+        """
+        num_matched = min(len(features), self.num_reference // 2)
+        if num_matched < 2:
+            return {"real_distance": None, "matched_distance": None, "num_matched": None}
+        real, matched = [], []
+        for seed in range(1 if features.shape[1] > MANY_FEATURES else NUM_SPLITS):
+            order = _random_order(self.num_reference, seed)
+            others = moments(self.reference_features[order[num_matched:]])
+            chosen = _random_order(len(features), seed)[:num_matched]
+            real.append(frechet_distance(moments(self.reference_features[order[:num_matched]]), others))
+            matched.append(frechet_distance(moments(features[chosen]), others))
+        return {
+            "real_distance": sum(real) / len(real),
+            "matched_distance": sum(matched) / len(matched),
+            "num_matched": num_matched,
+        }
+
+    def _caution(self, num_samples: int) -> str | None:
+        """A sentence if the distance says more of the number of images than of the images, else None."""
+        fewest = min((num_samples, "samples"), (self.num_reference, "held-out images"))
+        if fewest[0] >= MANY:
+            return None
+        return (
+            f"with {fewest[0]} {fewest[1]}, fewer than {MANY:,}, frechet_distance is dominated by their number: "
+            "read matched_distance beside real_distance, and kid, which does not depend on it."
+        )
+
+    def _copies(self, images: Tensor) -> dict[str, Any]:
+        known, found = self.training, None
+        if known is not None and self.held_out is not None:
+            found = copies(thumbnails(images), known, self.held_out)
+        return {
+            "copies": None if found is None else found.share,
+            "real_copies": None if found is None else found.real_share,
+            "num_training": None if known is None else len(known),
         }
 
 
 def judge_for(
-    config: Config, *, features: Literal["book", "inception"] = "book", device: torch.device | str = "cpu"
+    config: Config,
+    *,
+    features: Features = "book",
+    device: torch.device | str = "cpu",
+    training: bool = False,
 ) -> Judge:
-    """Loads the classifier and the held-out part of the config's data set (of a folder, which has none, all images).
+    """Loads the classifier and the held-out part of the config's data set; with `training`, its training images, too.
 
-    Distances are taken in the features of that classifier, or of Inception; classes are always the classifier's, which
-    works on `device`.
+    Distances are taken in the features of that classifier; of a folder's images, whether it has classes or not, in
+    those of `general`; or, if asked for, in those of a network that was trained on photographs. Classes are always the
+    classifier's, which works on `device`.
     """
 
     def part(split: Literal["train", "test"]) -> Dataset:
@@ -113,25 +188,40 @@ def judge_for(
             say=False,
         )
 
-    embed = inception() if features == "inception" else None  # first: what is missing should be said soon
+    embed: General | Callable[[Tensor], Tensor] | None  # first: what is missing should be said soon
+    embed = None if features == "book" else EMBEDDINGS[features]()
     held_out = part("test")
-    if len(held_out.images) < 2:
-        raise InvalidInput(f"the data set {config.data!r} has one image; a distribution needs at least two.")
+    num_held_out = len(held_out.images)
+    if num_held_out < 2:
+        raise InvalidInput(f"the data set {config.data!r} has one held-out image; a distribution needs at least two.")
     needs_training = held_out.labels is not None and not is_shipped(held_out.name)
-    dataset = part("train") if needs_training else held_out
-    if needs_training and (few := fewest_per_class(dataset)) < ENOUGH_PER_CLASS:
+    train = part("train") if needs_training or training else None
+    if needs_training and train is not None and (few := fewest_per_class(train)) < ENOUGH_PER_CLASS:
         warnings.warn(
-            f"a class of {dataset.name} has {few} images to learn from, fewer than {ENOUGH_PER_CLASS}: samples are "
+            f"a class of {train.name} has {few} images to learn from, fewer than {ENOUGH_PER_CLASS}: samples are "
             "measured without classes.",
             stacklevel=2,
         )
-        held_out = dataset = held_out.without_labels()
-    classifier, name = classifier_for(dataset, Path(config.data_root) / "classifiers")
+        held_out, needs_training = held_out.without_labels(), False
+    classifier, name = classifier_for(
+        train if needs_training and train is not None else held_out, Path(config.data_root) / "classifiers"
+    )
     classifier = classifier.to(device)
-    images = scale(held_out.images[_random_order(len(held_out.images))])
-    reference = measure(classifier, images)[0] if embed is None else embed(images)
-    name = name if embed is None else "inception"
-    return Judge(classifier, name, moments(reference), reference, len(held_out.class_names), embed)
+    if embed is None and needs_training and config.data not in NAMES:
+        embed, name = general().to(device), GENERAL_NAME  # a classifier of a few images is no measure of distances
+    order = _random_order(num_held_out)
+    reference = _features(held_out.images, classifier, embed)[order]
+    known = None if train is None or not training else train.images[_random_order(len(train.images))[:MAX_TRAINING]]
+    return Judge(
+        classifier=classifier,
+        features_name=name if features == "book" else features,
+        reference=moments(reference),
+        reference_features=reference,
+        num_classes=len(held_out.class_names),
+        embed=embed,
+        training=None if known is None else _thumbnails(known),
+        held_out=None if known is None else _thumbnails(held_out.images)[order],
+    )
 
 
 def fewest_per_class(dataset: Dataset) -> int:
@@ -140,6 +230,17 @@ def fewest_per_class(dataset: Dataset) -> int:
     return int(dataset.labels.bincount(minlength=len(dataset.class_names)).min())
 
 
-def _random_order(length: int) -> Tensor:
+def _features(pixels: Tensor, classifier: Measuring, embed: General | Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Features of a data set's pixels, a part at a time, so that memory stays near their own size."""
+    if embed is None or isinstance(embed, General):
+        return measure_pixels(classifier if embed is None else embed, pixels)[0]
+    return torch.cat([embed(scale(part)) for part in pixels.split(CHUNK)])
+
+
+def _thumbnails(pixels: Tensor) -> Tensor:
+    return torch.cat([thumbnails(scale(part)) for part in pixels.split(CHUNK)])
+
+
+def _random_order(length: int, seed: int = 0) -> Tensor:
     """A permutation, always the same: the images of some data sets are sorted, and comparisons take the first ones."""
-    return torch.randperm(length, generator=torch.Generator().manual_seed(0))
+    return torch.randperm(length, generator=torch.Generator().manual_seed(seed))

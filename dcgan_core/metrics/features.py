@@ -2,7 +2,7 @@
 
 The classifiers of letters, digits, MNIST and Fashion-MNIST ship with the package, so a score means the same on every
 machine. Other labelled data sets get one of their own, trained once in a minute or two and kept beside the data. Data
-without labels are measured with the same network at random weights, which sees edges and textures but knows no classes.
+without labels are measured with the network of `general`, which ships, too, and knows no classes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 import xxhash
@@ -17,9 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from dcgan_core.data import Dataset, scale
+from dcgan_core.data import NAMES, Dataset, scale
 from dcgan_core.metrics.classifiers import NUM_FEATURES, Classifier, train_classifier
+from dcgan_core.metrics.door import check_images
+from dcgan_core.metrics.general import General, general
 
+GENERAL_NAME = "general features"
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"glyphs": "letters", "digits": "digits", "mnist": "mnist", "fashion-mnist": "fashion-mnist"}  # name to file
 STACKED = {"stacked-digits": "digits", "stacked-mnist": "mnist"}  # whose images are the three channels
@@ -47,17 +51,32 @@ class StackedClassifier(nn.Module):
         return (a[:, :, None, None] + b[:, None, :, None] + c[:, None, None, :]).flatten(1)  # (B, 1000)
 
 
-@torch.no_grad()
-def measure(classifier: Classifier | StackedClassifier, images: Tensor, *, chunk: int = 500) -> tuple[Tensor, Tensor]:
-    """Features (N, F) and class probabilities (N, num_classes) of images (N, C, S, S) in [-1, 1]; F is 64 or 192.
+Measuring: TypeAlias = Classifier | StackedClassifier | General
+"""A network with `features` and a `head` that makes class logits of them."""
+
+
+def measure(classifier: Measuring, images: Tensor, *, chunk: int = 500) -> tuple[Tensor, Tensor]:
+    """Features (N, F) and class probabilities (N, num_classes) of images (N, C, S, S) in [-1, 1]; F is 64, 192 or 248.
 
     The work is done where the classifier is; the images may be elsewhere. Both results are on the CPU: they are small,
-    and what is computed from them in float64 takes milliseconds there. Waits for the device.
+    and what is computed from them in float64 takes milliseconds there. Raises `InvalidInput` for other images. Waits
+    for the device.
     """
+    check_images(images)
+    return _measured(classifier, iter(images.split(chunk)))
+
+
+def measure_pixels(classifier: Measuring, pixels: Tensor, *, chunk: int = 500) -> tuple[Tensor, Tensor]:
+    """`measure` of a data set's images, uint8 (N, C, S, S): only `chunk` of them are ever floats, to save memory."""
+    return _measured(classifier, (scale(part) for part in pixels.split(chunk)))
+
+
+@torch.no_grad()
+def _measured(classifier: Measuring, parts: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     classifier.eval()
     device = next(classifier.parameters()).device
     with full_float32() if device.type == "cuda" else nullcontext():
-        features = torch.cat([classifier.features(part.to(device)) for part in images.split(chunk)])
+        features = torch.cat([classifier.features(part.to(device)) for part in parts])
         return features.cpu(), classifier.head(features).softmax(dim=1).cpu()
 
 
@@ -102,22 +121,19 @@ def letter_classifier() -> Classifier:
     return classifier
 
 
-def classifier_for(dataset: Dataset, cache: Path) -> tuple[Classifier | StackedClassifier, str]:
+def classifier_for(dataset: Dataset, cache: Path) -> tuple[Measuring, str]:
     """The classifier that measures images of this kind, and what to call it in a report.
 
-    Shipped ones where there are any. Other labelled data: trained on `dataset` and kept in `cache`. No labels: random
-    weights (seed 0), whose features see edges and textures but whose class probabilities mean nothing; it has 1 class.
+    Shipped ones where there are any. Other labelled data: trained on `dataset` and kept in `cache`, under a name that
+    changes with the data. No labels: the network of `general`, whose one class means nothing.
     """
     name = "letter classifier" if dataset.name == "glyphs" else f"{dataset.name} classifier"
     if is_shipped(dataset.name):
         return shipped_classifier(dataset.name), name
     channels = dataset.images.shape[1]
     if dataset.labels is None:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            return Classifier(channels=channels, num_classes=1).eval(), "random convolutions"
-    name_of_file = dataset.name if dataset.name.isidentifier() else _fingerprint(dataset)
-    path = cache / f"classifier-{name_of_file}-{dataset.images.shape[-1]}x{channels}.safetensors"
+        return general(), GENERAL_NAME
+    path = cache / f"classifier-{_fingerprint(dataset)}-{dataset.images.shape[-1]}x{channels}.safetensors"
     classifier = Classifier(channels=channels, num_classes=len(dataset.class_names))
     try:
         classifier.load_state_dict(load_file(path))
@@ -129,17 +145,19 @@ def classifier_for(dataset: Dataset, cache: Path) -> tuple[Classifier | StackedC
 
 
 def _fingerprint(dataset: Dataset) -> str:
-    """What to call a folder's classifier: its name may be no name of a file, and its images may change."""
-    total = xxhash.xxh3_64(repr(dataset.class_names).encode())
-    for part in (dataset.images, dataset.labels):
-        assert part is not None
-        for some in part.split(1_000):
-            total.update(some.contiguous().numpy().tobytes())
-    return total.hexdigest()
+    """The name of a data set from elsewhere, or what tells a folder from another, and from itself before a change."""
+    if dataset.name in NAMES:
+        return dataset.name
+    assert dataset.labels is not None
+    found = xxhash.xxh3_64("\0".join((dataset.name, *dataset.class_names)).encode("utf-8", "surrogateescape"))
+    for tensor in (dataset.labels, dataset.images):
+        for part in tensor.split(1_000):
+            found.update(part.contiguous().numpy().data)
+    return found.hexdigest()
 
 
-def accuracy(classifier: Classifier | StackedClassifier, dataset: Dataset) -> float:
+def accuracy(classifier: Measuring, dataset: Dataset) -> float:
     """Share of a labelled data set's images whose most probable class is the right one."""
     assert dataset.labels is not None
-    _, probabilities = measure(classifier, scale(dataset.images))
+    _, probabilities = measure_pixels(classifier, dataset.images)
     return float((probabilities.argmax(dim=1) == dataset.labels).float().mean())

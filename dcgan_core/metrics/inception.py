@@ -46,7 +46,7 @@ def inception() -> Callable[[Tensor], Tensor]:
         ) from error
     # torch-fidelity unpickles the file that it is given (by name or open), so it is given none that is from outside.
     own_copy: Any = io.BytesIO()
-    torch.save(checked_weights(_downloaded(), SHA256), own_copy)
+    torch.save(checked_weights(downloaded(URL, SHA256, "inception"), SHA256), own_copy)
     own_copy.seek(0)
     device = choose_machine().device
     network = NoTrainInceptionV3(
@@ -66,7 +66,7 @@ def inception() -> Callable[[Tensor], Tensor]:
 
 
 def checked_weights(path: Path, sha256: str) -> dict[str, Tensor]:
-    """The named tensors in a file that `torch.save` has written, if the file's SHA-256 is `sha256`.
+    """The named tensors in a file that `torch.save` has written, if the file's SHA-256 is `sha256`, or begins so.
 
     What is read are the very bytes that were checked, and only tensors are made of them: a file that holds more than
     tensors raises `pickle.UnpicklingError`, and none of it runs. Raises `InvalidInput` for every other file.
@@ -79,7 +79,7 @@ def checked_weights(path: Path, sha256: str) -> dict[str, Tensor]:
             "which downloads them anew."
         ) from error
     found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+    if not found.startswith(sha256):
         raise InvalidInput(
             f"{str(path)!r} is not the published file (its SHA-256 begins with {found[:8]}, not with {sha256[:8]}) "
             "and nothing was loaded from it: delete it and start this again, which downloads it anew."
@@ -87,18 +87,18 @@ def checked_weights(path: Path, sha256: str) -> dict[str, Tensor]:
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
-def _downloaded() -> Path:
+def downloaded(url: str, sha256: str, features: str) -> Path:
     """Where torch keeps the file, after downloading it if it is not there; its content is not checked yet."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / URL.rpartition("/")[2]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if path.exists():
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(URL, str(path), hash_prefix=SHA256)
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: another content, or cut short
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidInput(
-            f"the weights of 'inception' could not be downloaded ({reason}): check the network, or leave out "
-            "--features inception."
+            f"the weights of {features!r} could not be downloaded ({reason}): check the network, or leave out "
+            f"--features {features}."
         ) from error
     return path

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK = 2_000  # references whose distances are held in memory at a time
+CHUNK = 2_000  # queries, and references, whose distances are held in memory at a time: 32 MB
 
 
 class Neighbours(NamedTuple):
@@ -36,20 +36,22 @@ def nearest_neighbours(queries: Tensor, references: Tensor, *, k: int = 1) -> Ne
     its distances are small beside those of held-out images to the same references.
     """
     assert len(references) >= k
-    return _merge(_distances(queries, references), k)
+    parts = [_merge(_distances(part, references), k) for part in queries.split(CHUNK)]
+    return Neighbours(torch.cat([part.distances for part in parts]), torch.cat([part.indices for part in parts]))
 
 
 def distances_to_others(points: Tensor, *, k: int = 1) -> Tensor:
     """Distance (N,) of each of the points (N, F) to its k-th nearest among the others; N exceeds k."""
     assert len(points) > k
 
-    def others() -> Iterator[tuple[int, Tensor]]:
-        for start, distances in _distances(points, points):
-            columns = torch.arange(distances.shape[1])
-            distances[start + columns, columns] = torch.inf
+    def others(first: int, part: Tensor) -> Iterator[tuple[int, Tensor]]:
+        for start, distances in _distances(part, points):
+            if start == first:  # both are cut into the same parts
+                distances.fill_diagonal_(torch.inf)
             yield start, distances
 
-    return _merge(others(), k).distances[:, -1]
+    parts = [_merge(others(CHUNK * number, part), k) for number, part in enumerate(points.split(CHUNK))]
+    return torch.cat([part.distances[:, -1] for part in parts])
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> PrecisionRecall:
@@ -85,8 +87,9 @@ def _share_inside(points: Tensor, centres: Tensor, k: int) -> float:
     """Share of the points that lie in at least one of the balls around the centres."""
     radii = distances_to_others(centres, k=k)
     inside = torch.zeros(len(points), dtype=torch.bool)
-    for start, distances in _distances(points, centres):
-        inside |= (distances <= radii[start : start + CHUNK]).any(dim=1)
+    for own, part in zip(inside.split(CHUNK), points.split(CHUNK), strict=True):
+        for start, distances in _distances(part, centres):
+            own |= (distances <= radii[start : start + CHUNK]).any(dim=1)
     return float(inside.double().mean())
 
 

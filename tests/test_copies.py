@@ -1,0 +1,53 @@
+"""Copies are found where they are, and about as many as real images seem to be where they are not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from dcgan_core.metrics.copies import copies
+
+
+def normal(num: int, seed: int, *, num_features: int = 6) -> Tensor:
+    return torch.randn(num, num_features, generator=torch.Generator().manual_seed(seed))
+
+
+TRAINING, HELD_OUT, FRESH = normal(2_000, 1), normal(600, 2), normal(1_000, 3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_as_many_copies_are_found_as_there_are(share, noise):
+    num = round(share * len(FRESH))
+    samples = torch.cat([TRAINING[:num] + noise * normal(num, 4), FRESH[num:]])
+    found = copies(samples, TRAINING, HELD_OUT)
+    assert found.share == pytest.approx(share + 0.01 * (1 - share), abs=0.02)
+    assert found.real_share == pytest.approx(0.01, abs=0.01)
+
+
+def test_samples_that_are_alike_and_plain_are_no_copies():
+    """They are near to training images, because everything is dense there, and as near to held-out ones."""
+    plain = 0.05 * FRESH
+    assert cdist(plain, TRAINING).min(axis=1).mean() < cdist(HELD_OUT, TRAINING).min(axis=1).mean() * 0.7
+    assert copies(plain, TRAINING, HELD_OUT).share < 0.05
+
+
+def test_data_that_hold_duplicates_say_so():
+    held_out = HELD_OUT.clone()
+    held_out[::10] = TRAINING[:60]
+    found = copies(FRESH, TRAINING, held_out)
+    assert found.real_share == pytest.approx(0.1, abs=0.02) and found.share < 0.02
+
+
+def test_an_image_that_equals_training_and_held_out_ones_is_no_copy():
+    """A blank image among both."""
+    training, held_out = (torch.cat([torch.zeros(50, 6), each]) for each in (TRAINING, HELD_OUT))
+    order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))
+    assert copies(torch.zeros(100, 6), training, held_out[order]).share == 0
+
+
+def test_the_search_needs_enough_held_out_images():
+    assert copies(FRESH, TRAINING, HELD_OUT[:19]) is None
+    assert copies(TRAINING, TRAINING, HELD_OUT[:20]).share == 1
