@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -49,12 +49,12 @@ def read(source: Source, *, image_size: int, fit: Fit, progress: bool = True) ->
     old = cache.load(place) or Cached({}, np.empty((0, 1, image_size, image_size), np.uint8))
     known = {file.name: old.entries[file.name] for file in source.files if _is_same(file, old.entries.get(file.name))}
     fresh = [file for file in source.files if file.name not in known]
-    decoded = dict(zip((file.name for file in fresh), _decoded(source, fresh, image_size, fit, progress), strict=True))
     not_cached = ""
     if not fresh and len(known) == len(old.entries):
         found = old
     else:
-        found = _joined(source.files, known, old.pixels, decoded, image_size)
+        with closing(_decoded(source, fresh, image_size, fit, progress)) as decoded:
+            found = _joined(source.files, known, old.pixels, decoded, image_size)
         try:
             if place is not None:
                 cache.save(place, found)
@@ -81,7 +81,7 @@ def _is_same(file: File, entry: Entry | None) -> bool:
 
 def _decoded(
     source: Source, files: list[File], image_size: int, fit: Fit, progress: bool
-) -> Iterator[Picture | NotUsable]:
+) -> Generator[Picture | NotUsable, None, None]:
     """What came of each of the files, in their order."""
     if not files:
         return
@@ -92,8 +92,8 @@ def _decoded(
         warnings.simplefilter("ignore")  # Pillow warns of damaged notes and of large pictures
         try:
             for result in pool.map(one, [file.name for file in files]):
-                yield result
                 bar.update()
+                yield result
         finally:
             pool.shutdown(cancel_futures=True)  # an interruption need not wait for the rest
 
@@ -127,32 +127,39 @@ def _attempt(source: Source, name: str, *, image_size: int, fit: Fit) -> Picture
 
 
 def _joined(
-    files: Iterable[File],
+    files: Sequence[File],
     known: dict[str, Entry],
     known_pixels: np.ndarray,
-    decoded: dict[str, Picture | NotUsable],
+    decoded: Iterator[Picture | NotUsable],
     image_size: int,
 ) -> Cached:
-    """Entries and pixels of all files, in their order; what was decoded is emptied on the way, to save memory."""
-    usable = [entry.has_colour for entry in known.values() if not entry.reason]
-    usable += [len(one.pixels) == 3 for one in decoded.values() if isinstance(one, Picture)]
-    pixels = np.empty((len(usable), 3 if any(usable) else 1, image_size, image_size), np.uint8)
+    """Entries and pixels of all files, in their order; `decoded` gives those that are not known.
+
+    There is one array, of memory that is taken as it is filled, with one channel until the first colour.
+    """
+    pixels = np.empty((len(files), 1, image_size, image_size), np.uint8)
     entries: dict[str, Entry] = {}
     row = 0
     for file in files:
+        values = None
         if file.name in known:
-            entry, values = known[file.name], known_pixels[known[file.name].row] if len(known_pixels) else None
+            entry = known[file.name]
+            if not entry.reason:
+                values = known_pixels[entry.row] if entry.has_colour else known_pixels[entry.row, :1]
         else:
-            result = decoded.pop(file.name)
+            result = next(decoded)
             entry = _entry(file, result)
             values = result.pixels if isinstance(result, Picture) else None
-        if not entry.reason:
-            assert values is not None
-            pixels[row] = values if entry.has_colour else values[:1]  # the three channels of a grey image are equal
+        if values is not None:
+            if len(values) > pixels.shape[1]:
+                grey = pixels[:row]
+                pixels = np.empty((len(files), 3, image_size, image_size), np.uint8)
+                pixels[:row] = grey
+            pixels[row] = values  # one channel fills all three
             entry = replace(entry, row=row)
             row += 1
         entries[file.name] = entry
-    return Cached(entries, pixels)
+    return Cached(entries, pixels[:row])
 
 
 def _entry(file: File, result: Picture | NotUsable) -> Entry:
