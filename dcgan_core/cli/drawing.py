@@ -22,7 +22,7 @@ from dcgan_core.data.walks import loop
 from dcgan_core.runs.progress import progress_bar
 from dcgan_core.runtime import Device, refuse_too_large
 
-SCREEN = 384  # pixels that the side of a film has, or a little more: small images are magnified
+SCREEN = 256  # pixels that the side of a film has, or a little more: small images are magnified
 FILMS = (".gif", ".webp", ".png")  # that Pillow writes with several frames
 PAPER = 255  # grey level of the gaps in a picture
 

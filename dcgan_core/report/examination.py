@@ -21,6 +21,7 @@ from dcgan_core.state import State, draw_latents
 
 BETWEEN_LOOKS = 10  # updates, as in chapter 08, whose thresholds these are
 NUM_WATCHED = 64
+YOUNG = 250  # updates, as the games of chapter 08 have
 MOST_SECONDS = 4.0  # that the updates between two looks may take
 WITH_A_SIDE = ("non-saturating", "minimax", "hinge")  # losses whose logits are positive for what counts as real
 IMPOSSIBLE = ("wrong range", "dead generator", "wrong mode")  # mistakes in code, which a run of the package has not
@@ -85,6 +86,8 @@ def answers(log: Log, config: Config) -> list[Answer]:
 def _cannot_ask(question: Question, now: dict[str, float], config: Config) -> str:
     if question.illness == "discriminator too strong" and config.loss not in WITH_A_SIDE:
         return f"with the loss {config.loss}, the discriminator does not say real or fake"
+    if question.illness != "overflow" and now["updates"] < YOUNG:
+        return f"in the first {YOUNG} updates, any game looks odd"
     if question.illness == "circling" and not math.isfinite(now["motion"]):
         return "the updates between two looks would take too long on this machine"
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from torch import Tensor
 
 from dcgan_core import __version__
@@ -177,6 +178,7 @@ def _render(**contents: Any) -> str:
         undefined=StrictUndefined,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
+    environment.filters["flags"] = _flags
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
@@ -187,3 +189,8 @@ def _render(**contents: Any) -> str:
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         **contents,
     )
+
+
+def _flags(text: str) -> Markup:
+    """The text, escaped, with flags that no line breaks: `--a-flag` would otherwise end a line as `-`."""
+    return Markup(re.sub(r"(--[a-z][a-z0-9-]*)", r'<span class="flag">\1</span>', str(escape(printable(text)))))
