@@ -82,8 +82,8 @@ def test_pixels_are_measured_as_their_scaled_images():
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
-        (LETTERS.float() / 255, None, r"float32 .*uint8"),
-        (IMAGES, None, r"float32 .*uint8"),
+        (LETTERS.float() / 255, None, r"float32, .*uint8"),
+        (IMAGES, None, r"float32, .*uint8"),
         (LETTERS[:, 0], None, r"shape \(40, 32, 32\)"),
         (LETTERS.permute(0, 2, 3, 1), None, r"shape \(40, 32, 32, 1\)"),
         (LETTERS, torch.zeros(39, dtype=torch.int64), r"39 labels .*40 images"),

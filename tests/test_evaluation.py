@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Dataset, glyphs, scale
-from dcgan_core.metrics import Judge, evaluation, judge_for
+from dcgan_core.metrics import Judge, evaluation, features, judge_for
 from dcgan_core.metrics.classifiers import non_classes
 from dcgan_core.metrics.features import letter_classifier
 from dcgan_core.metrics.general import NUM_GENERAL_FEATURES
@@ -321,3 +321,20 @@ def test_classes_of_a_folder_are_counted_by_a_classifier_and_its_distances_measu
     moved = judge.to(torch.device("meta"))
     assert {weight.device.type for weight in moved.embed.parameters()} == {"meta"}
     assert {weight.device.type for weight in judge.embed.parameters()} == {"cpu"}
+
+
+def test_only_a_part_of_the_images_is_ever_in_floats(monkeypatch):
+    """Four times their size, were it all of them, beside copies: an evaluation took nine times the images' memory."""
+    images = torch.from_numpy(glyphs.render(500, seed=1).images).repeat(6, 1, 1, 1)
+    monkeypatch.setattr(evaluation, "load", lambda **named: Dataset("a folder", images, None, ()))
+    sizes: list[int] = []
+
+    def watched(pixels: Tensor) -> Tensor:
+        sizes.append(len(pixels))
+        return scale(pixels)
+
+    monkeypatch.setattr(evaluation, "scale", watched)
+    monkeypatch.setattr(features, "scale", watched)
+    judge = judge_for(Config(data="a folder"), training=True)
+    assert max(sizes) <= 1_000 and sum(sizes) == 3 * len(images), "features, and both sorts of thumbnails"
+    assert len(judge.training) == len(judge.held_out) == judge.num_reference == 3_000

@@ -16,7 +16,7 @@ from dcgan_core.metrics import frechet_distance, moments
 from dcgan_core.metrics import make_general as room
 from dcgan_core.metrics.features import measure
 from dcgan_core.metrics.general import FILE, NUM_GENERAL_FEATURES, General, general
-from dcgan_core.metrics.make_general import coloured, contrastive_loss, crop, leaves, make_general
+from dcgan_core.metrics.make_general import coloured, contrastive_loss, crop, leaves, make_general, projected
 
 
 def letters(num_images: int, seed: int, **options) -> torch.Tensor:
@@ -26,7 +26,7 @@ def letters(num_images: int, seed: int, **options) -> torch.Tensor:
 def test_it_ships_small_and_with_a_report():
     report = json.loads(FILE.with_suffix(".json").read_text())
     assert FILE.stat().st_size < 250_000
-    assert report["num_parameters"] == sum(parameter.numel() for parameter in general().stages.parameters())
+    assert report["num_parameters"] == sum(parameter.numel() for parameter in general().parameters())
     assert report["command"] == "python -m dcgan_core.metrics.make_general"
     assert {tensor.dtype for name, tensor in load_file(FILE).items() if "num_batches" not in name} == {torch.float16}
 
@@ -96,13 +96,14 @@ def test_two_crops_show_the_same_image_in_nearly_the_same_colours():
 
 def test_the_loss_is_that_of_a_slow_loop():
     torch.manual_seed(0)
-    places = torch.nn.functional.normalize(torch.randn(10, 64, dtype=torch.float64), dim=1)
+    points = torch.randn(10, 64, dtype=torch.float64)
+    places = points / points.square().sum(dim=1, keepdim=True).sqrt()
     slow = 0.0
     for row in range(10):
         likeness = [float(places[row] @ places[other]) / room.TEMPERATURE for other in range(10)]
         others = sum(np.exp(likeness[other]) for other in range(10) if other != row)
         slow -= np.log(np.exp(likeness[(row + 5) % 10]) / others) / 10
-    assert float(contrastive_loss(places)) == pytest.approx(slow)
+    assert float(contrastive_loss(points)) == pytest.approx(slow)
 
 
 def test_training_writes_what_general_reads_and_learns_something(tmp_path, monkeypatch):
@@ -113,8 +114,9 @@ def test_training_writes_what_general_reads_and_learns_something(tmp_path, monke
     report = make_general(out=tmp_path / "made.safetensors", steps=40)
     torch.manual_seed(0)
     with torch.no_grad():
-        batch, untrained = scale(leaves(16)), General()
-        before = [contrastive_loss(untrained(torch.cat([crop(batch), crop(batch)]))) for _ in range(5)]
+        batch, untrained, points = scale(leaves(16)), General(), projected()
+        pairs = [torch.cat([crop(batch), crop(batch)]) for _ in range(5)]
+        before = [contrastive_loss(points(untrained.features(pair))) for pair in pairs]
     assert report["loss_of_the_last_100_batches"] < float(min(before)) - 0.2
     monkeypatch.setattr("dcgan_core.metrics.general.FILE", tmp_path / "made.safetensors")
     assert measure(general(), letters(3, 1))[0].isfinite().all()

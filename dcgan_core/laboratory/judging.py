@@ -222,6 +222,16 @@ def shares(outcome: dict[str, Any], distance: str = "distances") -> dict[str, fl
     }
 
 
+def summary(outcomes: Sequence[dict[str, Any]]) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Of each kind of features, each of the `shares`: the mean over the sorts of images, the lowest, the highest."""
+    found: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for features in dict.fromkeys(outcome["features"] for outcome in outcomes):
+        rows = [shares(outcome) for outcome in outcomes if outcome["features"] == features]
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        found[features] = {name: (sum(each) / len(each), min(each), max(each)) for name, each in columns.items()}
+    return found
+
+
 def recorded_judging() -> list[dict[str, Any]]:
     """The outcomes of the record that ships with the package."""
     return [line for line in read(RECORD) if line["kind"] == "outcome"]

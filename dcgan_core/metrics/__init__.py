@@ -1,4 +1,4 @@
-"""How good generated images are: distances of feature vectors, and the classifiers that make images into them."""
+"""How good generated images are: distances of feature vectors, the networks that make these of images, and copies."""
 
 from dcgan_core.metrics.classifiers import Classifier
 from dcgan_core.metrics.distances import (
@@ -13,7 +13,7 @@ from dcgan_core.metrics.distances import (
     moments,
     squared_discrepancy,
 )
-from dcgan_core.metrics.evaluation import Judge, judge_for
+from dcgan_core.metrics.evaluation import Features, Judge, judge_for
 from dcgan_core.metrics.features import letter_classifier, shipped_classifier
 from dcgan_core.metrics.neighbours import nearest_neighbours, one_nn_accuracy, precision_recall
 
@@ -21,6 +21,7 @@ __all__ = [
     "RECOGNISED_AT",
     "Classifier",
     "Coverage",
+    "Features",
     "Judge",
     "KernelDistance",
     "Moments",

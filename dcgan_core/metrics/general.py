@@ -13,20 +13,16 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
 SIZE = 64  # pixels; every image is brought to this size before it is measured
 CHANNELS = (16, 24, 48, 64, 96)  # after the stages, which halve the side: 32, 16, 8, 4 and 2 pixels
 NUM_GENERAL_FEATURES = sum(CHANNELS)  # 248
-NUM_PROJECTED = 64
 FILE = Path(__file__).parent / "weights" / "general.safetensors"
 
 
 class General(nn.Module):
-    """Features of images (B, C, S, S) in [-1, 1] of any size, grey or colour; it knows one class, which means nothing.
-
-    The projection is for its training only, and does not ship.
-    """
+    """Features of images (B, C, S, S) in [-1, 1] of any size, grey or colour; its one class means nothing."""
 
     num_classes = 1
 
@@ -39,7 +35,6 @@ class General(nn.Module):
             )
             for before, after in pairs
         )
-        self.projection = nn.Sequential(nn.Linear(NUM_GENERAL_FEATURES, 256), nn.ReLU(), nn.Linear(256, NUM_PROJECTED))
 
     def features(self, images: Tensor) -> Tensor:
         """The mean of every channel after each stage, (B, 248)."""
@@ -56,14 +51,10 @@ class General(nn.Module):
         """Logits of the one class, (B, 1): all zero."""
         return torch.zeros_like(features[:, :1])
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Where the network puts the images on the unit sphere (B, 64), for its training."""
-        return normalize(self.projection(self.features(images)), dim=1)
-
 
 def general() -> General:
     """The network that ships with the package."""
-    network = General()
-    found = network.load_state_dict({name: value.float() for name, value in load_file(FILE).items()}, strict=False)
-    assert {name.split(".")[0] for name in found.missing_keys} == {"projection"} and not found.unexpected_keys
+    with torch.random.fork_rng(devices=[]):  # whoever calls this keeps its random numbers
+        network = General()
+    network.load_state_dict({name: value.float() for name, value in load_file(FILE).items()})
     return network.eval()

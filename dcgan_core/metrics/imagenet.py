@@ -1,9 +1,9 @@
 """The first stages of networks that know ImageNet: features for photographs, from a package or from a download.
 
 Two ways to the same cut through the same family, the EfficientNets: `imagenet` needs no network once its package is
-installed, `torchvision` no package but a download. What follows in these networks is left out: it tells breeds of dogs
-apart, and hardly sees blur or noise any more (`laboratory.judging` has measured it). Weights are checked before they
-are read, and read as tensors and nothing else.
+installed, `torchvision` no package but a download. The later stages are left out: their many features would need many
+more images, and are about the classes of ImageNet. Weights are checked before they are read, and read as tensors and
+nothing else. `laboratory.judging` compares `imagenet` with other features.
 
 Source: Tan, Le 2019 (arXiv:1905.11946), table 1; EfficientNet-Lite has no squeeze-and-excitation, and ReLU6.
 """
@@ -30,6 +30,7 @@ SMALLEST, LARGEST = 64, 128  # pixels a side at which the networks look; other i
 # Of each stage: blocks, side of the kernel, stride of the first block, channels.
 STAGES = ((1, 3, 1, 16), (2, 3, 2, 24), (2, 5, 2, 40), (3, 3, 2, 80))
 NUM_FEATURES = sum(channels for *_, channels in STAGES)  # 160
+TORCHVISION_URL = EfficientNet_B0_Weights.IMAGENET1K_V1.url
 TORCHVISION_MEAN, TORCHVISION_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of pixels from 0 to 1
 
 
@@ -121,10 +122,9 @@ def torchvision() -> Callable[[Tensor], Tensor]:
     Of their SHA-256, the publisher's name for the file tells the first eight digits. Raises `InvalidInput` if they
     cannot be downloaded, or are not the published ones.
     """
-    url = EfficientNet_B0_Weights.IMAGENET1K_V1.url
-    sha256 = Path(url).stem.rpartition("-")[2]
+    sha256 = Path(TORCHVISION_URL).stem.rpartition("-")[2]
     network = efficientnet_b0(weights=None)
-    network.load_state_dict(checked_weights(downloaded(url, sha256, "torchvision"), sha256))
+    network.load_state_dict(checked_weights(downloaded(TORCHVISION_URL, sha256, "torchvision"), sha256))
     stem, *stages = network.features[: 1 + len(STAGES)]
     stages[0] = nn.Sequential(stem, stages[0])
     mean, deviation = (torch.tensor(each)[:, None, None] for each in (TORCHVISION_MEAN, TORCHVISION_DEVIATION))

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 import tyro
 from safetensors.torch import save_file
-from torch import Tensor
-from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate, normalize
 from tqdm import tqdm
 
 from dcgan_core.data import load, scale
-from dcgan_core.metrics.general import FILE, SIZE, General
+from dcgan_core.metrics.general import FILE, NUM_GENERAL_FEATURES, SIZE, General
 from dcgan_core.runtime import choose_machine, provenance
 
 NUM_LEAVES, NUM_CLOTHES, NUM_LETTERS = 6_000, 2_500, 1_500
@@ -80,13 +80,19 @@ def crop(images: Tensor) -> Tensor:
     return (cropped * contrast + torch.empty(num_images, 3, 1, 1).uniform_(-0.15, 0.15)).clamp(-1, 1)
 
 
-def contrastive_loss(places: Tensor) -> Tensor:
-    """How well each of the places (2B, 64) on the sphere tells its partner, B rows further on, from all others.
+def projected() -> nn.Sequential:
+    """What takes features to points where they are compared: for the training only, it does not ship."""
+    return nn.Sequential(nn.Linear(NUM_GENERAL_FEATURES, 256), nn.ReLU(), nn.Linear(256, 64))
+
+
+def contrastive_loss(points: Tensor) -> Tensor:
+    """How well each of the points (2B, 64) tells its partner, B rows further on, from all others by their angle.
 
     Source: Chen et al. 2020 (arXiv:2002.05709), equation 1.
     """
-    likeness = (places @ places.T / TEMPERATURE).fill_diagonal_(-torch.inf)
-    partners = (torch.arange(len(places)) + len(places) // 2) % len(places)
+    points = normalize(points, dim=1)
+    likeness = (points @ points.T / TEMPERATURE).fill_diagonal_(-torch.inf)
+    partners = (torch.arange(len(points)) + len(points) // 2) % len(points)
     return cross_entropy(likeness, partners)
 
 
@@ -104,25 +110,25 @@ def make_general(root: Path = Path("data"), out: Path = FILE, steps: int = STEPS
     for images, number in ((clothes, NUM_CLOTHES), (letters, NUM_LETTERS)):
         shown.append(coloured(images[torch.randperm(len(images))[:number]]))
     images = torch.cat(shown)
-    network = General().train()
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
+    network, projection = General().train(), projected()
+    optimizer = torch.optim.AdamW([*network.parameters(), *projection.parameters()], weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=steps)
     losses = []
     for _ in tqdm(range(steps), desc="training the network", unit="batch"):
         batch = scale(images[torch.randint(len(images), (BATCH_SIZE,))])
-        loss = contrastive_loss(network(torch.cat([crop(batch), crop(batch)])))
+        loss = contrastive_loss(projection(network.features(torch.cat([crop(batch), crop(batch)]))))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
-    tensors = {name: value for name, value in network.state_dict().items() if name.startswith("stages.")}
-    save_file({name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}, out)
+    tensors = network.state_dict().items()
+    save_file({name: value.half() if value.is_floating_point() else value for name, value in tensors}, out)
     report = {
         "loss_of_the_last_100_batches": float(torch.stack(losses[-100:]).mean()),
         "num_images": len(images),
         "steps": steps,
-        "num_parameters": sum(parameter.numel() for parameter in network.stages.parameters()),
+        "num_parameters": sum(parameter.numel() for parameter in network.parameters()),
     } | provenance(choose_machine("cpu", "float32"))
     report["command"] = "python -m dcgan_core.metrics.make_general"
     out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")

@@ -17,6 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from dcgan_core import recorded
 from dcgan_core.data import Batches, load, scale
 from dcgan_core.data.glyphs import Glyphs, render
+from dcgan_core.laboratory.judging import recorded_judging, summary
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
 from dcgan_core.metrics import (
     Classifier,
@@ -434,3 +435,31 @@ def optimism(*, shared: bool) -> float:
 def test_choosing_the_best_checkpoint_flatters_little_with_shared_latents_and_much_with_others():
     little, much = optimism(shared=True), optimism(shared=False)
     assert 0 <= little < 0.5 and much > 0.5 and much > 3 * little
+
+
+def test_without_a_download_the_general_features_are_the_best_in_two_columns_of_three_and_second_in_the_other():
+    table = summary(recorded_judging())
+    without = [name for name in table if name != "imagenet"]
+    ranks = {
+        column: sorted(without, key=lambda name, column=column: -table[name][column][0])
+        for column in ("ordered", "seen", "balanced")
+    }
+    assert ranks["ordered"][0] == ranks["seen"][0] == "general"
+    assert ranks["balanced"][:2] == ["Laplacian pyramid", "general"]
+    assert table["Laplacian pyramid"]["balanced"][0] - table["general"]["balanced"][0] < 0.02, "a little behind"
+    assert table["imagenet"]["seen"][0] == max(row["seen"][0] for row in table.values())
+    for column, other in itertools.product(ranks, ("random convolutions", "pixels")):
+        assert table[other][column][0] < table["general"][column][0]
+
+
+def test_to_imagenet_faint_noise_on_a_drawing_is_worse_than_three_of_four_kinds_missing():
+    (drawings,) = (
+        line["distances"] for line in recorded_judging() if (line["sort"], line["features"]) == ("drawings", "imagenet")
+    )
+    assert min(row[1] for row in drawings["noise"]) > max(row[3] for row in drawings["fewer kinds"])
+
+
+def test_damaged_copies_are_found_among_thumbnails_and_seldom_by_networks():
+    copies = {name: row["copies"] for name, row in summary(recorded_judging()).items()}
+    assert copies["thumbnails"][1] > 0.95
+    assert max(row[2] for name, row in copies.items() if name != "thumbnails") < 0.9
