@@ -26,7 +26,7 @@ SESSION = {
     "cpu_cores": 2,
 }
 RECORD = {
-    "config": Config().to_dict(),
+    "config": Config(channels=1).to_dict(),
     "samples_at": [0, 64],
     "evaluation": {
         "frechet_distance": 20.6,
@@ -219,8 +219,9 @@ def test_a_card_claims_for_other_peoples_runs_only_what_the_package_knows():
 def test_only_a_data_set_with_a_held_out_part_is_called_held_out():
     assert "10,000 held-out images" in model_card("a", RECORD)
     for folder in ("cats", "/home/me/mnist", "./mnist"):
-        card = model_card("a", changed("config", data=folder))
+        card = model_card("a", changed("config", data=folder, held_out=0.0))
         assert "held-out images" not in card and "no held-out part" in card
+        assert "10,000 held-out images" in model_card("a", changed("config", data=folder, held_out=0.1))
 
 
 def test_a_program_may_have_given_other_images_than_the_config_names():

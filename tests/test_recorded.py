@@ -144,7 +144,7 @@ def test_a_copy_tells_no_place_on_its_authors_disk(exported, tiny_folder):
 def test_the_card_of_a_copy_shows_both_sessions_and_claims_nothing_of_the_book(exported):
     card = (exported / "copy" / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "a program" in card and "dcgan_core resume" in card and "from 80 images on" in card
-    assert "recorded for the book" not in card and "no held-out part" in card
+    assert "recorded for the book" not in card and "4 held-out images" in card
 
 
 def test_the_caption_names_every_machine_of_a_run(exported):
