@@ -152,7 +152,7 @@ def test_configs_hold_the_data_the_rate_and_the_seed_that_were_asked_for():
         images = image_config(data, COSTLY, 3e-4, 7, "elsewhere")
         assert (images.data, images.data_root, images.seed) == (name, "elsewhere", 7)
         assert images.generator_learning_rate == images.discriminator_learning_rate == 3e-4
-        assert images.channels == (1 if data == "letters" else 3)
+        assert images.num_channels == (1 if data == "letters" else 3)
 
 
 @pytest.mark.parametrize("data", protocol.DATA)

@@ -135,7 +135,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         return _scaled(image)
     if image.has_transparency_data:
         return image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    if image.mode in ("L", "RGB"):
+        return image  # a copy of a large one would cost as much again
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
 def _scaled(image: Image.Image) -> Image.Image:
