@@ -23,7 +23,6 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from dcgan_core import report as report_module
 from dcgan_core.cli import main
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Dataset, scale
@@ -138,7 +137,7 @@ def test_numbers_and_curves_are_those_of_the_log(page, trained):
 def test_settings_that_differ_come_first(page, tiny_folder):
     tables = page.find(id="settings").find_parent("section").find_all("table")
     changed = {row.find("th").text: [cell.text for cell in row.find_all("td")] for row in tables[0].find_all("tr")[1:]}
-    assert changed.keys() == SETTINGS.keys() - {"evaluate"} | {"data"}
+    assert changed.keys() == SETTINGS.keys() | {"data"}
     assert changed["latent_size"] == ["8", "100"]
     unchanged = {row.find("th").text for row in tables[1].find_all("tr")[1:]}
     assert unchanged == set(Config().to_dict()) - set(changed)
@@ -154,6 +153,7 @@ def test_the_nearest_image_of_each_sample_is_a_training_image(page, tiny_folder)
 
 
 def test_making_the_page_changes_nothing_else(trained, tmp_path):
+    torch.manual_seed(12_345)  # another state than that at the end of the run
     before, random = contents(trained), torch.get_rng_state()
     write_report(trained, tmp_path / "page.html", device="cpu")
     assert contents(trained) == before and torch.equal(torch.get_rng_state(), random)
@@ -390,7 +390,7 @@ def test_train_and_resume_write_the_page_and_say_in_three_lines_where_everything
     code, output, errors = run(*flags(tiny_folder, out))
     assert code == 0, errors
     lines = output.splitlines()
-    assert len(lines) == 4 and lines[0].startswith("x86_64") | ("convolutions" in lines[0])
+    assert len(lines) == 4 and "convolutions" in lines[0]
     assert "160 images" in lines[1] and str(out / "samples") in lines[1]
     assert "To try: " in lines[2] and lines[3] == f"report: {out / 'report.html'}"
     (out / "report.html").unlink()
@@ -425,7 +425,6 @@ def test_a_process_that_is_not_the_first_makes_no_page(trained, tmp_path, monkey
     monkeypatch.setattr(training, "write_report", lambda *_, **__: pytest.fail("a page for each process"))
     training._finish(trained, replace(choose_machine("cpu", "float32"), rank=1), True)
     assert capsys.readouterr().out == ""
-    assert report_module.__all__
 
 
 @pytest.mark.slow
