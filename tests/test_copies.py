@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import cdist
@@ -28,10 +29,13 @@ def test_as_many_copies_are_found_as_there_are(share, noise):
 
 
 def test_samples_that_are_alike_and_plain_are_no_copies():
-    """They are near to training images, because everything is dense there, and as near to held-out ones."""
-    plain = 0.05 * FRESH
-    assert cdist(plain, TRAINING).min(axis=1).mean() < cdist(HELD_OUT, TRAINING).min(axis=1).mean() * 0.7
-    assert copies(plain, TRAINING, HELD_OUT).share < 0.05
+    """They lie in a dense cluster of plain images: near to training images, but as near to held-out ones."""
+    training, held_out = TRAINING.clone(), HELD_OUT.clone()
+    training[:16], held_out[::125] = 0.02 * TRAINING[:16], 0.02 * HELD_OUT[::125]
+    plain = 0.02 * FRESH
+    alone = cdist(held_out, training).min(axis=1)
+    assert (cdist(plain, training).min(axis=1) < np.quantile(alone, 0.01)).mean() > 0.9, "nearness alone accuses them"
+    assert copies(plain, training, held_out).share < 0.1
 
 
 def test_data_that_hold_duplicates_say_so():

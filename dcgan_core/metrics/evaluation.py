@@ -146,7 +146,7 @@ class Judge:
         if fewest[0] >= MANY:
             return None
         return (
-            f"with {fewest[0]} {fewest[1]}, fewer than {MANY:,}, frechet_distance is dominated by their number: "
+            f"with {fewest[0]} {fewest[1]}, fewer than {MANY:,}, frechet_distance may say more of their number: "
             "read matched_distance beside real_distance, and kid, which does not depend on it."
         )
 
