@@ -14,7 +14,7 @@ from dcgan_core.runs.files import write_json
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import train
 
-RECORD = longer.Path(longer.__file__).with_name("longer.jsonl")
+RECORD = longer.RECORD
 
 
 @pytest.mark.parametrize("change", CHANGES)

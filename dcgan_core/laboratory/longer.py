@@ -76,6 +76,7 @@ DATA: dict[str, dict[str, Any]] = {
         "discriminator_learning_rate": 5e-4,
     },
 }
+RECORD = Path(__file__).with_suffix(".jsonl")
 EVALUATIONS = 20  # of a run, at equal distances
 SEEDS = (0, 1, 2)
 

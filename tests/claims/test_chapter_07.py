@@ -15,11 +15,12 @@ from torch.nn.functional import cosine_similarity, softplus
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcgan_core import models, recorded
-from dcgan_core.config import Config
+from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import Batches, load, scale
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
 from dcgan_core.runtime import choose_machine
 from dcgan_core.steps import update_discriminator
+from dcgan_core.teaching.lengths import curve, recorded_lengths
 from dcgan_core.teaching.settings import AS_IT_IS, recorded_settings, seeds_of
 from dcgan_core.train import advance, draw_latents, read_metrics, sample, start, train
 
@@ -260,3 +261,58 @@ def test_averaged_weights_are_nearer_to_real_letters_in_nearly_every_run():
 
 def test_all_letters_are_covered_in_every_run_of_the_study():
     assert all(line["averaged"]["classes_covered"] == 26 for line in STUDY if line["kind"] == "outcome")
+
+
+LENGTHS = recorded_lengths()
+
+
+def over_time(data: str, change: str) -> dict[int, tuple[float, float]]:
+    """Distance and share recognised, by thousands of images seen."""
+    return {round(images / 1000): (distance, share) for images, distance, share in curve(LENGTHS, data, change)}
+
+
+def test_on_mnist_the_plain_game_is_the_fastest_at_first_and_no_better_at_the_end_than_at_200_000_images():
+    plain = over_time("mnist", "as it is")
+    for change in ("R1, gamma 0.02", "R1", "R1, gamma 0.5"):
+        assert plain[100][0] < 0.8 * over_time("mnist", change)[100][0]
+    assert plain[475][0] > 0.95 * plain[200][0]
+
+
+@pytest.mark.parametrize("change", ["R1", "R1, gamma 0.5"])
+def test_on_mnist_with_r1_the_distance_goes_on_falling_to_less_than_half(change):
+    found = over_time("mnist", change)
+    assert found[475][0] < 0.55 * found[200][0]
+    assert found[475][0] < over_time("mnist", "as it is")[475][0] / 2
+    distances = [distance for _, (distance, _) in sorted(found.items())]
+    for number in range(3, len(distances)):  # from 100,000 images on
+        assert distances[number] < 1.2 * min(distances[: number + 1])
+
+
+def test_on_letters_the_plain_game_wavers():
+    distances = [distance for images, (distance, _) in over_time("letters", "as it is").items() if images >= 150]
+    ups = [after > 1.1 * before for before, after in itertools.pairwise(distances)]
+    assert any(ups) and max(distances) > 1.5 * min(distances)
+
+
+def test_on_letters_gamma_decides():
+    ends = [over_time("letters", change)[475][0] for change in ("R1, gamma 0.5", "R1")]
+    assert ends[0] == pytest.approx(ends[1] / 2, rel=0.1)
+
+
+def test_with_a_small_gamma_more_letters_are_recognised_while_the_distance_rises():
+    found = over_time("letters", "R1, gamma 0.02")
+    later = [found[images] for images in sorted(found) if images >= 150]
+    distances, shares = zip(*later, strict=True)
+    assert distances[-1] > 1.3 * distances[0] and min(distances) > 0.95 * distances[0]
+    assert shares[-1] > 1.3 * shares[0]
+    assert sum(after > before for before, after in itertools.pairwise(shares)) > 0.7 * (len(shares) - 1)
+
+
+def test_the_recipe_of_the_command_line_is_the_one_that_is_described():
+    assert RECIPES["default"] == {
+        "discriminator_norm": "none",
+        "discriminator_initialisation": "he",
+        "r1_gamma": 0.5,
+        "minibatch_std": True,
+    }
+    assert RECIPES["plain"] == {}

@@ -1,0 +1,66 @@
+"""Does a longer run make it better? The figure of chapter 07 on the record of `laboratory.longer`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from dcgan_core.laboratory.longer import AS_IT_IS, RECORD
+from dcgan_core.teaching.plots import EXTRA, FAKE, NEUTRAL, REAL
+
+SHOWN: dict[str, tuple[str, str]] = {  # settings of the study: colour and dashes
+    AS_IT_IS: (NEUTRAL, "-"),
+    "R1, gamma 0.02": (EXTRA[2], ":"),
+    "R1": (REAL, "--"),
+    "R1, gamma 0.5": (REAL, "-"),
+    "recipe": (FAKE, "-"),
+}
+LABELS = {AS_IT_IS: "as in this chapter", "R1": "R1, gamma 0.1", "recipe": "the recipe"}
+
+
+def recorded_lengths() -> list[dict[str, Any]]:
+    """The lines of the record that ships with the package."""
+    return [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
+
+
+def curve(lines: Sequence[dict[str, Any]], data: str, change: str, seed: int = 0) -> list[tuple[int, float, float]]:
+    """(images seen, Fréchet distance, share recognised) at every evaluation of one run; empty if it was not played.
+
+    Of several runs with these settings, the longest.
+    """
+    runs = [
+        [
+            (row["images"], row["frechet_distance"], row["recognised"])
+            for row in line["metrics"]
+            if "frechet_distance" in row
+        ]
+        for line in lines
+        if (line["data"], line["change"], line["seed"]) == (data, change, seed)
+    ]
+    return max(runs, key=len, default=[])
+
+
+def show_lengths(lines: Sequence[dict[str, Any]], data: Sequence[str] = ("letters", "mnist"), seed: int = 0) -> Figure:
+    """Fréchet distance over the images seen, a panel for each data set, of the settings in `SHOWN` that were played."""
+    figure, panels = plt.subplots(1, len(data), figsize=(5.6, 3.4), sharey=True)
+    for axes, name in zip(panels, data, strict=True):
+        for change, (colour, dashes) in SHOWN.items():
+            if found := curve(lines, name, change, seed):
+                images, distances, _ = zip(*found, strict=True)
+                label = LABELS.get(change, change)
+                axes.plot([one / 1000 for one in images], distances, dashes, color=colour, label=label)
+        axes.set_title({"mnist": "MNIST"}.get(name, name))
+        axes.set_xlabel("thousand images seen")
+    panels[0].set_ylabel("Fréchet distance (log)")
+    panels[0].set_yscale("log")
+    panels[0].set_yticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])
+    panels[0].minorticks_off()
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+    return figure
