@@ -74,12 +74,13 @@ def test_a_run_that_is_kept_goes_on_and_is_recorded_at_its_end_only(tmp_path, mo
     assert line["finished"] and [entry.get("resumed_at_images") for entry in line["provenance"]] == [None, 10 * 64]
 
 
-def test_the_record_that_ships_holds_runs_of_these_settings_on_one_card_and_says_which_were_not_finished():
+def test_the_record_that_ships_holds_runs_of_these_settings_and_says_which_were_not_finished():
     lines = [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
     assert {line["change"] for line in lines if line["finished"]} >= {AS_IT_IS, "R1", "R1, pairing", "R1, layer norm"}
     for line in lines:
         expected = run_config(line["data"], line["change"], line["seed"], line["config"]["total_images"])
         found = Config.from_dict(line["config"])
         assert replace(found, checkpoint_every_images=expected.checkpoint_every_images) == expected
-        assert {entry["captured"] for entry in line["provenance"]} <= {True, None}
-        assert line["finished"] == (bool(line["metrics"]) and line["metrics"][-1]["images"] >= 499_900)
+        for entry in line["provenance"]:
+            assert entry["captured"] in (False if entry["device_kind"] == "cpu" else True, None)
+        assert line["finished"] == (bool(line["metrics"]) and line["metrics"][-1]["images"] >= found.total_images - 100)

@@ -44,6 +44,11 @@ def curve(lines: Sequence[dict[str, Any]], data: str, change: str, seed: int = 0
     return max(runs, key=len, default=[])
 
 
+def nearest(found: Sequence[tuple[int, float, float]], images: int) -> tuple[int, float, float]:
+    """The evaluation of a curve that is nearest to that many images."""
+    return min(found, key=lambda one: abs(one[0] - images))
+
+
 def show_lengths(lines: Sequence[dict[str, Any]], data: Sequence[str] = ("letters", "mnist"), seed: int = 0) -> Figure:
     """Fréchet distance over the images seen, a panel for each data set, of the settings in `SHOWN` that were played."""
     figure, panels = plt.subplots(1, len(data), figsize=(5.6, 3.4), sharey=True)

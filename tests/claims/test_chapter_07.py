@@ -308,6 +308,14 @@ def test_with_a_small_gamma_more_letters_are_recognised_while_the_distance_rises
     assert sum(after > before for before, after in itertools.pairwise(shares)) > 0.7 * (len(shares) - 1)
 
 
+def test_on_mnist_the_recipe_does_not_lose_what_it_has_reached():
+    found = over_time("mnist", "recipe")
+    assert max(found) == 800 and found[800][0] < 0.8 * found[200][0]
+    later = [found[images][0] for images in sorted(found) if images >= 200]
+    assert all(later[number] < 1.2 * min(later[: number + 1]) for number in range(len(later)))
+    assert all(5.9 < found[images][0] < 7.2 for images in found if images >= 360)  # the figure's description
+
+
 def test_the_recipe_of_the_command_line_is_the_one_that_is_described():
     assert RECIPES["default"] == {
         "discriminator_norm": "none",
