@@ -15,6 +15,7 @@ from dcgan_core.runtime import choose_machine
 from dcgan_core.train import train
 
 RECORD = longer.RECORD
+FREE = ("checkpoint_every_images", "held_out", "channels")  # do not matter here, or follow from the data
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -80,7 +81,7 @@ def test_the_record_that_ships_holds_runs_of_these_settings_and_says_which_were_
     for line in lines:
         expected = run_config(line["data"], line["change"], line["seed"], line["config"]["total_images"])
         found = Config.from_dict(line["config"])
-        assert replace(found, checkpoint_every_images=expected.checkpoint_every_images) == expected
+        assert found.to_dict() | dict.fromkeys(FREE) == expected.to_dict() | dict.fromkeys(FREE)
         for entry in line["provenance"]:
-            assert entry["captured"] in (False if entry["device_kind"] == "cpu" else True, None)
+            assert entry["captured"] in (entry["device_kind"] != "cpu", None)
         assert line["finished"] == (bool(line["metrics"]) and line["metrics"][-1]["images"] >= found.total_images - 100)

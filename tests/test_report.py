@@ -137,7 +137,7 @@ def test_numbers_and_curves_are_those_of_the_log(page, trained):
 def test_settings_that_differ_come_first(page, tiny_folder):
     tables = page.find(id="settings").find_parent("section").find_all("table")
     changed = {row.find("th").text: [cell.text for cell in row.find_all("td")] for row in tables[0].find_all("tr")[1:]}
-    assert changed.keys() == SETTINGS.keys() | {"data"}
+    assert changed.keys() == SETTINGS.keys() | {"data", "channels"}
     assert changed["latent_size"] == ["8", "100"]
     unchanged = {row.find("th").text for row in tables[1].find_all("tr")[1:]}
     assert unchanged == set(Config().to_dict()) - set(changed)
@@ -257,7 +257,7 @@ WHOLE = 9_984
 @pytest.mark.parametrize(
     ("distances", "seen", "tried"),
     [
-        ([90, 30, 40, 60], "came at 4,992 images (distance 30)", "--rate-schedule cosine"),
+        ([90, 30, 40, 60], "came at 4,992 images (distance 30)", "--recipe default"),
         ([90, 60, 40, 20], "still getting better (distance 60, then 20)", "--total-images 19968"),
         ([90, 30, 31, 30.5], "Nothing looks ill", "sample"),
         ([90, 30, 33, 34], "Nothing looks ill", "sample"),  # worse by less than other latents would change
@@ -330,7 +330,7 @@ def test_questions_that_make_no_sense_for_a_run_are_not_asked():
 
 
 def test_a_game_is_played_on_for_as_long_as_there_is_time(tiny_dataset, cpu):
-    config = Config(data="tiny", **SETTINGS)
+    config = Config(data="tiny", channels=1, **SETTINGS)
     for seconds, asked in ((0.001, True), (1.0, False)):
         state = start(config, cpu)
         state.step = 1_000
@@ -343,7 +343,7 @@ def test_a_game_is_played_on_for_as_long_as_there_is_time(tiny_dataset, cpu):
 
 
 def test_a_generator_without_any_variety_is_found_collapsed(tiny_dataset, cpu):
-    state = start(Config(data="tiny", **SETTINGS | {"generator_learning_rate": 1e-9}), cpu)
+    state = start(Config(data="tiny", channels=1, **SETTINGS | {"generator_learning_rate": 1e-9}), cpu)
     with torch.no_grad():
         state.generator.layers[0].weight.zero_()  # every latent gives the same image
     state.step = 1_000

@@ -51,7 +51,7 @@ class Exchange(torch.autograd.Function):
 def one_iteration(state: State, num_images: int = 4) -> float:
     """FLOP per image."""
     size = state.config.image_size
-    real = torch.rand(num_images, state.config.channels, size, size) * 2 - 1
+    real = torch.rand(num_images, state.config.num_channels, size, size) * 2 - 1
     with FlopCounterMode(display=False) as flop:
         advance(state, real, machine_for_one())
     return flop.get_total_flops() / num_images
@@ -101,7 +101,7 @@ def test_the_table_is_what_its_assumptions_give(column, monkeypatch):
     expected["8 cards sharing one batch of 64, in all"] = f"{shared * 1e3:.2f} ms"
     header = rows()["per iteration"][column]
     config = PRESETS[column]
-    assert header.startswith(f"{config.image_size} px, {'grey' if config.channels == 1 else 'colour'}")
+    assert header.startswith(f"{config.image_size} px, {'grey' if config.num_channels == 1 else 'colour'}")
     assert header.endswith(f"{config.generator_width} and {config.discriminator_width}")
     assert {name: cells[column] for name, cells in rows().items() if name in expected} == expected
     assert set(rows()) - set(expected) <= {"per iteration", "---"}, "a row that nothing recomputes"

@@ -25,13 +25,15 @@ from dcgan_core.benchmark.kernels import profile
 from dcgan_core.benchmark.ladder import LEARNING_RATE, Row, Step, core_loop, ladder
 from dcgan_core.benchmark.timing import measure, pictures
 from dcgan_core.capture import Unavailable, settle
-from dcgan_core.config import Config
+from dcgan_core.config import RECIPES, Config
 from dcgan_core.runtime import Machine, Switch, choose_machine, provenance
 
 TRAINING_SHARE = 0.6  # of a recording's time, with loading before it; the rest is for measuring what was trained
 
 SPEED = {  # what is timed
-    "32": Config(batch_size=128, generator_learning_rate=LEARNING_RATE, discriminator_learning_rate=LEARNING_RATE),
+    "32": Config(
+        channels=1, batch_size=128, generator_learning_rate=LEARNING_RATE, discriminator_learning_rate=LEARNING_RATE
+    ),
     "64": Config(
         image_size=64,
         channels=3,
@@ -42,9 +44,11 @@ SPEED = {  # what is timed
         discriminator_learning_rate=LEARNING_RATE,
     ),
 }
+RECIPE = RECIPES["default"]
 RECORDED = {  # what is trained to be kept: name to config
-    "glyphs32_gpu": Config(total_images=600_000),
+    "glyphs32_gpu": Config(**RECIPE, total_images=600_000),
     "glyphs64_gpu": Config(
+        **RECIPE,
         image_size=64,
         channels=3,
         generator_width=64,
@@ -54,8 +58,8 @@ RECORDED = {  # what is trained to be kept: name to config
         discriminator_learning_rate=5e-4,
         total_images=1_000_000,
     ),
-    "mnist32_gpu": Config(data="mnist", total_images=400_000),
-    "fashion32_gpu": Config(data="fashion-mnist", total_images=400_000),
+    "mnist32_gpu": Config(**RECIPE, data="mnist", total_images=400_000),
+    "fashion32_gpu": Config(**RECIPE, data="fashion-mnist", total_images=400_000),
 }
 
 

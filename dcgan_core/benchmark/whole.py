@@ -70,10 +70,12 @@ def whole(
     judge = clocked_judge(images).to(machine.device)
     assert isinstance(judge, Clocked)
     state = train(config, out, machine=machine, dataset=Dataset("letters", images, None, ()), judge=judge)
-    assert len(judge.ends) > 1, "the run was not evaluated"
-    shown = [_shown(config, number) for number in range(1, len(judge.ends) + 1)]
-    speeds = [(shown[i + 1] - shown[i]) / (judge.ends[i + 1] - judge.ends[i]) for i in range(len(judge.ends) - 1)]
-    speed = (shown[-1] - shown[0]) / (judge.ends[-1] - judge.ends[0])
+    at_intervals = config.total_steps * config.images_per_step // config.evaluate_every_images
+    ends = judge.ends[:at_intervals]  # without what is measured once more at the end of the run
+    assert len(ends) == at_intervals, "the run was not evaluated"
+    shown = [_shown(config, number) for number in range(1, len(ends) + 1)]
+    speeds = [(shown[i + 1] - shown[i]) / (ends[i + 1] - ends[i]) for i in range(len(ends) - 1)]
+    speed = (shown[-1] - shown[0]) / (ends[-1] - ends[0])
     bare += _bare_speeds(config, machine, step, num_steps)
 
     latents = draw_latents(NUM_JUDGED, config.latent_size, seed=1)

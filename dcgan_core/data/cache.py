@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import PIL
-import platformdirs
 import xxhash
 
 from dcgan_core.config import Fit
@@ -60,7 +59,11 @@ def cache_folder() -> Path | None:
     chosen = os.environ.get(FOLDER)
     if chosen == "off":
         return None
-    return Path(chosen) if chosen else platformdirs.user_cache_path("dcgan_core") / "images"
+    if chosen:
+        return Path(chosen)
+    import platformdirs  # here: only folders of images need it
+
+    return platformdirs.user_cache_path("dcgan_core") / "images"
 
 
 def place_of(source: Path, image_size: int, fit: Fit) -> Path | None:

@@ -13,16 +13,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
-from tqdm import tqdm
 
 from dcgan_core.config import Fit
 from dcgan_core.data import cache
 from dcgan_core.data.cache import Cached, Entry
 from dcgan_core.data.files import File, Source
 from dcgan_core.data.pixels import NotUsable, Picture, picture
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SHOW_AFTER = 0.5  # seconds; reading that is done sooner has no progress bar
 ONE_COLOUR = 8  # of 255: an image whose values differ by at most this in each channel is of one colour
@@ -99,6 +102,8 @@ def _decoded(
 
 
 def _bar(name: str, total: int, progress: bool) -> tqdm:
+    from tqdm import tqdm  # here: what never reads a folder does without
+
     interval = 0.2 if sys.stderr.isatty() else 5.0  # a log file keeps every line
     bar = tqdm(
         desc=f"reading {name}",
