@@ -165,12 +165,28 @@ def test_few_images_copies_plain_ones_long_ones_and_two_kinds_are_noted(tmp_path
         noise(77).save(tmp_path / f"copy{number}.png")
     notes = "\n".join(line for line in said(capsys, tmp_path) if line.startswith("note: "))
     assert "12 different images are few" in notes and "--augment" in notes
-    assert "2 images are exact copies of others, as" in notes
+    assert "2 images are exact copies of others, as copy0.png, copy1.png: they count" in notes
     assert "2 of 14 images are of a single colour" in notes
     assert "two kinds: 12 in colour, 2 in grey" in notes
     assert "2 images are at least twice as long as wide" in notes
     assert "become grey: --channels 3" not in notes
     assert "12 of 14 images have colour and become grey: --channels 3" in "\n".join(said(capsys, tmp_path, channels=1))
+
+
+@pytest.mark.parametrize("size", [(20, 60), (60, 20)])
+def test_long_images_are_noted_whichever_way_they_are_long(tmp_path, capsys, size):
+    for number in range(3):
+        noise(number, size).save(tmp_path / f"{number}.png")
+    assert "3 images are at least twice as long as wide" in "\n".join(said(capsys, tmp_path))
+
+
+@pytest.mark.parametrize("num_grey", [0, 1, 29, 30])
+def test_images_of_one_kind_but_for_a_stray_are_not_of_two(tmp_path, capsys, num_grey):
+    """Of 30, two or more would be a second kind."""
+    fill(tmp_path, [f"{number:02}.png" for number in range(30)], colour=True)
+    for number in range(num_grey):
+        noise(number).save(tmp_path / f"{number:02}.png")
+    assert "two kinds" not in "\n".join(said(capsys, tmp_path, channels=3))
 
 
 def test_images_that_differ_in_a_single_pixel_are_no_copies(tmp_path, capsys, monkeypatch):
