@@ -161,6 +161,7 @@ def test_a_film_is_a_loop_that_begins_with_the_samples_of_its_seed(run, tmp_path
         assert film.n_frames == 15 and film.is_animated
         assert film.info["loop"] == 0
         first = np.array(film.convert("L")).astype(int)
+        assert round(film.info["duration"]) == 100, "milliseconds at ten frames a second"
     run("sample", letters, "--out", tmp_path / "start.png", "--num-images", 4, "--seed", 7)
     start = pixels(tmp_path / "start.png").astype(int)
     times = first.shape[0] // start.shape[0]

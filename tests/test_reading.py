@@ -173,6 +173,22 @@ def test_few_images_copies_plain_ones_long_ones_and_two_kinds_are_noted(tmp_path
     assert "12 of 14 images have colour and become grey: --channels 3" in "\n".join(said(capsys, tmp_path, channels=1))
 
 
+def test_an_image_of_one_colour_is_plain_in_all_of_its_channels(tmp_path):
+    """Red on black has two channels of a single value, and is a picture."""
+    red = np.zeros((20, 20, 3), np.uint8)
+    red[..., 0] = np.asarray(noise(0))
+    Image.fromarray(red).save(tmp_path / "picture.png")
+    Image.new("RGB", (20, 20), (200, 0, 0)).save(tmp_path / "plain.png")
+    assert [entry.is_plain for entry in read_images(tmp_path, image_size=16).entries] == [False, True]
+
+
+def test_of_several_groups_of_copies_the_largest_is_named(tmp_path, capsys):
+    for letter, count in (("a", 2), ("b", 3), ("c", 1)):
+        for number in range(count):
+            noise(ord(letter)).save(tmp_path / f"{letter}{number}.png")
+    assert "3 images are exact copies of others, as b0.png, b1.png, b2.png:" in "\n".join(said(capsys, tmp_path))
+
+
 @pytest.mark.parametrize("size", [(20, 60), (60, 20)])
 def test_long_images_are_noted_whichever_way_they_are_long(tmp_path, capsys, size):
     for number in range(3):
@@ -271,6 +287,19 @@ def test_changed_added_and_removed_files_are_noticed_and_only_they_are_decoded(t
     os.utime(same_size, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
     read_images(folder, image_size=16)
     assert sorted(decoded) == ["a.png", "aa.png", "b.png"], "the time alone has changed"
+
+
+@pytest.mark.parametrize("name", ["0.png", "z.png"])
+def test_known_images_keep_their_pixels_when_others_come_before_or_after_them(tmp_path, own_cache, decoded, name):
+    folder = fill(tmp_path / "images", ["a.png", "b.png", "c.png"])
+    before = read_images(folder, image_size=16).pixels
+    noise(100).save(folder / name)
+    found = read_images(folder, image_size=16)
+    known = [place for place, one in enumerate(found.names) if one != name]
+    np.testing.assert_array_equal(found.pixels[known], before)
+    (folder / name).unlink()
+    np.testing.assert_array_equal(read_images(folder, image_size=16).pixels, before)
+    assert decoded == ["a.png", "b.png", "c.png", name]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
