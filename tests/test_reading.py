@@ -563,6 +563,7 @@ def test_a_folder_in_the_home_of_the_user_is_found(tmp_path, monkeypatch):
         (["all/cat/a.png", "all/dog/b.png"], "", "cat dog"),
         (["cat/a.png", "dog/b.png", "c.png"], "", ""),
         (["train/a.png", "test/b.png"], "test", ""),
+        (["train/cat/a.png", "test/cat/b.png"], "test", ""),
         (["train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "Val/dog/d.png"], "Val test", "cat dog"),
         (["cat/a.png", "dog/b.png", "validation/cat/c.png"], "validation", "cat dog"),
         (["test/a.png", "test/b.png"], "", ""),
@@ -636,6 +637,11 @@ def test_the_held_out_part_has_at_least_2_and_at_most_10_000_images():
     for num, expected in ((19, 0), (20, 2), (300, 30), (200_000, 10_000)):
         assert sum(choose_held_out([str(number) for number in range(num)], 0.1)) == expected
     assert not any(choose_held_out([str(number) for number in range(300)], 0.0))
+
+
+def test_an_image_with_more_copies_than_are_wanted_stays_in_training_with_all_of_them():
+    chosen = choose_held_out(["a"] * 15 + [f"b{number:02}" for number in range(15)], 0.1)
+    assert chosen == [False] * 15 + [True] * 3 + [False] * 12
 
 
 def test_of_too_few_images_none_is_held_out_and_asking_for_them_is_one_sentence(tmp_path, capsys):
