@@ -72,24 +72,24 @@ class Bright(nn.Module):
 
 
 def test_one_look_measures_what_it_says(state):
-    """Of images that are plain: real ones of 0.5 and -0.3, fake ones of 0.9, 0.1, 0.1 and 0.1."""
-    real = torch.tensor([0.5, 0.5, 0.5, -0.3])[:, None, None, None].expand(-1, 1, 4, 4)
+    """Of images that are plain: real ones of 0.5 and 0.1, fake ones of 0.9, 0.1, 0.1 and 0.1."""
+    real = torch.tensor([0.5, 0.5, 0.5, 0.1])[:, None, None, None].expand(-1, 1, 4, 4)
     fake = torch.tensor([0.9, 0.1, 0.1, 0.1])[:, None, None, None].expand(-1, 1, 4, 4)
     state.generator, state.discriminator = Fixed(fake, fake + 0.07), Bright()
     line, images = look(state, real, torch.zeros(4, 2), fake - 0.2)
-    logits = [torch.tensor([0.25, 0.25, 0.25, -0.55]), torch.tensor([0.65, -0.15, -0.15, -0.15])]
+    logits = [torch.tensor([0.25, 0.25, 0.25, -0.15]), torch.tensor([0.65, -0.15, -0.15, -0.15])]
     assert line["D(x)"] == pytest.approx(float(logits[0].sigmoid().mean()))
     assert line["D(G(z))"] == pytest.approx(float(logits[1].sigmoid().mean()))
     assert (line["right on real"], line["right on fake"]) == (0.75, 0.75)
-    assert line["diversity"] == pytest.approx(1.0), "0.8 is the step of both, in one of four"
+    assert line["diversity"] == pytest.approx(2.0), "one of four differs, by 0.8 and by 0.4"
     assert line["motion"] == pytest.approx(0.2 / 0.4)
     assert line["gap"] == pytest.approx(0.07)
-    assert line["darkest"] == pytest.approx(-0.3) and torch.equal(images, fake)
+    assert line["darkest"] == pytest.approx(0.1) and torch.equal(images, fake)
 
 
 def test_signs_are_medians_of_the_last_third_of_the_looks_that_are_numbers():
     nan, inf = math.nan, math.inf
-    log = {"updates": [*range(7)], "a": [9, 9, 9, 9, 1, 5, 2], "b": [1, 1, 1, 1, nan, 7, inf], "c": [1] * 4 + [nan] * 3}
+    log = {"updates": [*range(7)], "a": [9, 9, 9, 9, 1, 5, 2], "b": [1, 1, 1, 1, inf, 7, inf], "c": [1] * 4 + [nan] * 3}
     found = signs({name: [*map(float, values)] for name, values in log.items()})
     assert (found["a"], found["b"]) == (2, 7) and math.isnan(found["c"])
 
