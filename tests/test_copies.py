@@ -45,6 +45,12 @@ def test_data_that_hold_duplicates_say_so():
     assert found.real_share == pytest.approx(0.1, abs=0.02) and found.share < 0.02
 
 
+def test_real_images_are_counted_by_a_limit_that_other_ones_have_set():
+    """By their own limit, exactly 1 in 100 would be below it, every time, and nothing would be measured."""
+    found = {copies(FRESH[:20], TRAINING, normal(600, seed)).real_share for seed in range(10, 16)}
+    assert len(found) > 1 and max(found) < 0.03
+
+
 def test_an_image_that_equals_training_and_held_out_ones_is_no_copy():
     """A blank image among both."""
     training, held_out = (torch.cat([torch.zeros(50, 6), each]) for each in (TRAINING, HELD_OUT))
