@@ -22,6 +22,14 @@ def test_no_hint_names_a_flag_that_the_command_does_not_have(flag):
     check_flags([flag, "3"], command("--verbose"))
 
 
+def test_a_flag_that_the_command_has_is_no_mistake_whatever_it_is_called_elsewhere():
+    check_flags(
+        ["--size", "3", "--gpu", "--epochs=2"], command("--size", "--image-size", "--gpu", "--device", "--epochs")
+    )
+    with pytest.raises(InvalidInput, match="use --image-size 3"):
+        check_flags(["--size", "3"], command("--image-size"))
+
+
 def test_the_next_flag_is_no_value():
     known = command("--batch-size", "--seed")
     for arguments in (["--batch", "--seed", "3"], ["--batch"]):
