@@ -32,6 +32,23 @@ def test_spherical_way_keeps_the_length_and_the_linear_one_cuts_the_corner():
     assert linear(first, last, 0.5).norm(dim=1).mean() == pytest.approx(50**0.5, abs=0.2)
 
 
+def test_each_latent_goes_its_own_way():
+    first, last = torch.randn(2, 30, 8, generator=torch.Generator().manual_seed(2))
+    together = spherical(first, last, 0.3)
+    alone = torch.stack([spherical(one, other, 0.3) for one, other in zip(first, last, strict=True)])
+    torch.testing.assert_close(together, alone)
+
+
+def test_rounding_never_leads_off_the_way():
+    """Of thousands of latents and themselves, the cosine of some is a little more than 1."""
+    latents = torch.randn(20_000, 100, generator=torch.Generator().manual_seed(3))
+    for factor in (1.0, 2.0, -1.0):
+        found = spherical(latents, factor * latents, 0.25)
+        assert found.isfinite().all()
+        if factor > 0:
+            torch.testing.assert_close(found, (0.75 + 0.25 * factor) * latents, rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.parametrize("factor", [1.0, 2.0, -1.0])
 def test_latents_on_one_line_take_the_straight_way(factor):
     first = torch.tensor([3.0, 4.0])
