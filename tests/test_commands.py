@@ -124,6 +124,18 @@ def test_single_files_hold_the_images_of_their_numbers_however_many_are_drawn(ru
     assert np.abs(found.astype(int) - expected).max() <= 1  # rounding depends on how many are computed together
 
 
+def test_files_of_a_later_block_hold_the_images_of_their_numbers(run, tmp_path):
+    """Letters, which differ more from one another than the samples of a run of ten steps."""
+    letters = recorded.load("glyphs32")
+    out = tmp_path / "files"
+    assert run("sample", recorded.FOLDER / "glyphs32", "--out", out, "--num-images", 66)[0] == 0
+    latents = numbered_latents(slice(0, 66), letters.config.latent_size, seed=0)
+    expected = unscale(sample(letters.generator, latents))[:, 0].numpy().astype(int)
+    found = np.stack([pixels(out / f"{number:06}.png") for number in range(66)])
+    assert np.abs(found - expected).max() <= 1
+    assert np.abs(expected[64] - expected[0]).mean() > 10
+
+
 def test_a_picture_has_gaps_between_the_same_images(run, trained, tmp_path):
     run("sample", trained, "--out", tmp_path / "files", "--num-images", 5)
     for gap in (0, 3):
@@ -161,6 +173,7 @@ def test_a_film_is_a_loop_that_begins_with_the_samples_of_its_seed(run, tmp_path
         assert film.n_frames == 15 and film.is_animated
         assert film.info["loop"] == 0
         first = np.array(film.convert("L")).astype(int)
+        assert round(film.info["duration"]) == 100, "milliseconds at ten frames a second"
     run("sample", letters, "--out", tmp_path / "start.png", "--num-images", 4, "--seed", 7)
     start = pixels(tmp_path / "start.png").astype(int)
     times = first.shape[0] // start.shape[0]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dcgan_core import runtime
-from dcgan_core.config import InvalidInput
-from dcgan_core.runs.continuing import same_machine
+from dcgan_core.config import Config, InvalidInput
+from dcgan_core.runs.continuing import lengthened, same_machine
 from dcgan_core.runtime import Machine, choose_machine, provenance
 from dcgan_core.train import resume, train
 
@@ -152,3 +152,13 @@ def test_where_provenance_is_damaged_the_run_goes_on_as_a_new_one_and_says_so(tm
         assert same_machine(tmp_path) == choose_machine()
     with pytest.warns(UserWarning, match="damaged"):
         assert same_machine(tmp_path, precision="bfloat16").precision == torch.bfloat16
+
+
+def test_a_run_may_end_anywhere_from_what_it_has_seen_on():
+    """A run of 1,000 images that was stopped at 400 may end where it is, before its old end, or after it."""
+    config = Config(total_images=1_000)
+    for total in (400, 600, 5_000):
+        assert lengthened(config, total, seen=400) == replace(config, total_images=total)
+    assert lengthened(config, None, seen=400) == config
+    with pytest.raises(InvalidInput, match="total_images is 399, but the run has already seen 400 images"):
+        lengthened(config, 399, seen=400)

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from dcgan_core.metrics.copies import copies
+from dcgan_core.metrics.copies import copies, thumbnails
 
 
 def normal(num: int, seed: int, *, num_features: int = 6) -> Tensor:
@@ -45,6 +45,12 @@ def test_data_that_hold_duplicates_say_so():
     assert found.real_share == pytest.approx(0.1, abs=0.02) and found.share < 0.02
 
 
+def test_real_images_are_counted_by_a_limit_that_other_ones_have_set():
+    """By their own limit, exactly 1 in 100 would be below it, every time, and nothing would be measured."""
+    found = {copies(FRESH[:20], TRAINING, normal(600, seed)).real_share for seed in range(10, 16)}
+    assert len(found) > 1 and max(found) < 0.03
+
+
 def test_an_image_that_equals_training_and_held_out_ones_is_no_copy():
     """A blank image among both."""
     training, held_out = (torch.cat([torch.zeros(50, 6), each]) for each in (TRAINING, HELD_OUT))
@@ -55,3 +61,39 @@ def test_an_image_that_equals_training_and_held_out_ones_is_no_copy():
 def test_the_search_needs_enough_held_out_images():
     assert copies(FRESH, TRAINING, HELD_OUT[:19]) is None
     assert copies(TRAINING, TRAINING, HELD_OUT[:20]).share == 1
+
+
+def test_an_exact_copy_is_found_where_the_limit_is_an_exact_copy():
+    """Data with many duplicates across the split: the limit is 0, and still a copy is one."""
+    held_out = HELD_OUT.clone()
+    held_out[::10] = TRAINING[:60]
+    assert copies(TRAINING[60:160], TRAINING, held_out).share == 1
+
+
+def drawn(num: int, seed: int) -> Tensor:
+    """Images (num, 1, 64, 64) of soft spots, in [-1, 1]."""
+    spots = torch.rand(num, 1, 8, 8, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.8
+    return torch.nn.functional.interpolate(spots, 64, mode="bilinear", align_corners=False)
+
+
+def test_a_copy_that_is_dim_blurred_or_noisy_keeps_its_thumbnail():
+    images, others = drawn(40, 1), drawn(40, 2)
+    noise = 0.2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(3))
+    blurred = torch.nn.functional.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
+    apart = (thumbnails(images) - thumbnails(others)).norm(dim=1).min()
+    for name, copied in (
+        ("dim", 0.6 * images),
+        ("bright", images + 0.2),
+        ("blurred", blurred),
+        ("noisy", images + noise),
+    ):
+        distance = (thumbnails(images) - thumbnails(copied)).norm(dim=1).max()
+        assert distance < 0.2 * apart, f"{name}: {distance:.2f} of {apart:.2f}"
+
+
+def test_a_blank_image_stays_blank():
+    grain = 0.001 * torch.randn(9, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert thumbnails(grain).abs().max() < 0.1
+    found = thumbnails(drawn(9, 0))
+    torch.testing.assert_close(found.mean(dim=1), torch.zeros(9), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.std(dim=1), torch.ones(9), atol=1e-4, rtol=0)

@@ -281,6 +281,16 @@ def test_a_jpeg_at_reduced_scale_looks_like_the_whole_one_and_remembers_its_size
     assert 0 < difference.mean() < 1 and difference.max() < 12
 
 
+def test_a_jpeg_at_reduced_scale_keeps_the_detail_that_is_wanted(monkeypatch):
+    """Cells of the size of a pixel of the square: at the scale of the square itself, they would be smeared."""
+    cells = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    photo = cells.resize((256, 256), Image.Resampling.BICUBIC)
+    small = read(as_file(photo, "JPEG", quality=95), 32).pixels.astype(int)
+    monkeypatch.setattr(pixels, "DRAFT", 1000)
+    whole = read(as_file(photo, "JPEG", quality=95), 32).pixels
+    assert 0 < np.abs(small - whole).mean() < 3
+
+
 # Files that are more, or too much
 
 

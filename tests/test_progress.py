@@ -60,3 +60,32 @@ def test_a_notebook_gets_about_one_update_a_second(monkeypatch, clock):
             bar.update(64)
     text = sys.stderr.getvalue()
     assert 40 < text.count("\r") < 70
+
+
+def test_a_bar_that_is_not_to_be_shown_writes_nothing(monkeypatch, clock):
+    for stream in (io.StringIO(), Terminal()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with progress_bar("training", total=640, shown=False) as bar:
+            for _ in range(10):
+                clock[0] += 60
+                bar.update(64)
+        assert stream.getvalue() == ""
+
+
+def test_a_run_that_goes_on_begins_where_it_was(monkeypatch, clock):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_bar("training", total=640, initial=576) as bar:
+        clock[0] += 60
+        bar.update(64)
+    first, *_, last = filter(None, sys.stderr.getvalue().splitlines())
+    assert " 90%" in first and "576/640" in first and "640/640" in last
+
+
+def test_a_bar_that_makes_way_for_a_message_leaves_no_empty_line(monkeypatch, clock):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress_bar("training", total=640) as bar:
+        clock[0] += 60
+        bar.update(64)
+        num_lines = sys.stderr.getvalue().count("\n")
+        bar.clear()
+        assert sys.stderr.getvalue().count("\n") == num_lines

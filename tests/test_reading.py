@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import tracemalloc
 import warnings
 import zipfile
@@ -164,12 +165,53 @@ def test_few_images_copies_plain_ones_long_ones_and_two_kinds_are_noted(tmp_path
         noise(77).save(tmp_path / f"copy{number}.png")
     notes = "\n".join(line for line in said(capsys, tmp_path) if line.startswith("note: "))
     assert "12 different images are few" in notes and "--augment" in notes
-    assert "2 images are exact copies of others, as" in notes
+    assert "2 images are exact copies of others, as copy0.png, copy1.png: they count" in notes
     assert "2 of 14 images are of a single colour" in notes
     assert "two kinds: 12 in colour, 2 in grey" in notes
     assert "2 images are at least twice as long as wide" in notes
     assert "become grey: --channels 3" not in notes
     assert "12 of 14 images have colour and become grey: --channels 3" in "\n".join(said(capsys, tmp_path, channels=1))
+
+
+def test_an_image_of_one_colour_is_plain_in_all_of_its_channels(tmp_path):
+    """Red on black has two channels of a single value, and is a picture."""
+    red = np.zeros((20, 20, 3), np.uint8)
+    red[..., 0] = np.asarray(noise(0))
+    Image.fromarray(red).save(tmp_path / "picture.png")
+    Image.new("RGB", (20, 20), (200, 0, 0)).save(tmp_path / "plain.png")
+    assert [entry.is_plain for entry in read_images(tmp_path, image_size=16).entries] == [False, True]
+
+
+def test_of_several_groups_of_copies_the_largest_is_named(tmp_path, capsys):
+    for letter, count in (("a", 2), ("b", 3), ("c", 1)):
+        for number in range(count):
+            noise(ord(letter)).save(tmp_path / f"{letter}{number}.png")
+    assert "3 images are exact copies of others, as b0.png, b1.png, b2.png:" in "\n".join(said(capsys, tmp_path))
+
+
+@pytest.mark.parametrize("size", [(20, 60), (60, 20)])
+def test_long_images_are_noted_whichever_way_they_are_long(tmp_path, capsys, size):
+    for number in range(3):
+        noise(number, size).save(tmp_path / f"{number}.png")
+    assert "3 images are at least twice as long as wide" in "\n".join(said(capsys, tmp_path))
+
+
+@pytest.mark.parametrize("num_grey", [0, 1, 29, 30])
+def test_images_of_one_kind_but_for_a_stray_are_not_of_two(tmp_path, capsys, num_grey):
+    """Of 30, two or more would be a second kind."""
+    fill(tmp_path, [f"{number:02}.png" for number in range(30)], colour=True)
+    for number in range(num_grey):
+        noise(number).save(tmp_path / f"{number:02}.png")
+    assert "two kinds" not in "\n".join(said(capsys, tmp_path, channels=3))
+
+
+def test_images_that_differ_in_a_single_pixel_are_no_copies(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dcgan_core.data.findings.ENOUGH", 2)
+    image = noise(1, (16, 16))
+    image.save(tmp_path / "one.png")
+    image.putpixel((15, 15), 255 - image.getpixel((15, 15)))
+    image.save(tmp_path / "other.png")
+    assert len(said(capsys, tmp_path)) == 1, "no note"
 
 
 def test_enough_good_images_need_no_note(tmp_path, capsys, monkeypatch):
@@ -201,8 +243,9 @@ def test_channels_follow_the_images(tmp_path, num_coloured, channels, own_cache)
     assert dataset.images.shape == (135, channels, 16, 16)
 
 
-def test_grey_and_colour_that_are_asked_for_are_those_of_the_same_pixels(tmp_path):
+def test_grey_and_colour_that_are_asked_for_are_those_of_the_same_pixels(tmp_path, monkeypatch):
     """Whether channels are given or found: a run that goes on names them, and must get the images that it had."""
+    monkeypatch.setattr("dcgan_core.data.folder.CHUNK", 3)  # of four images
     fill(tmp_path, [f"{number}.png" for number in range(4)], colour=True)
     found, colour, grey = (load_folder(tmp_path, image_size=16, channels=channels).images for channels in (None, 3, 1))
     assert torch.equal(found, colour)
@@ -246,6 +289,19 @@ def test_changed_added_and_removed_files_are_noticed_and_only_they_are_decoded(t
     assert sorted(decoded) == ["a.png", "aa.png", "b.png"], "the time alone has changed"
 
 
+@pytest.mark.parametrize("name", ["0.png", "z.png"])
+def test_known_images_keep_their_pixels_when_others_come_before_or_after_them(tmp_path, own_cache, decoded, name):
+    folder = fill(tmp_path / "images", ["a.png", "b.png", "c.png"])
+    before = read_images(folder, image_size=16).pixels
+    noise(100).save(folder / name)
+    found = read_images(folder, image_size=16)
+    known = [place for place, one in enumerate(found.names) if one != name]
+    np.testing.assert_array_equal(found.pixels[known], before)
+    (folder / name).unlink()
+    np.testing.assert_array_equal(read_images(folder, image_size=16).pixels, before)
+    assert decoded == ["a.png", "b.png", "c.png", name]
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     which=st.integers(0, 1),
@@ -287,6 +343,57 @@ def test_when_the_coloured_images_are_gone_the_others_are_kept_as_grey(tmp_path,
     np.testing.assert_array_equal(after.pixels[:, 0], before.pixels[:2, 0])
 
 
+def test_a_wrong_bit_far_behind_in_a_large_cache_is_noticed(tmp_path, own_cache, monkeypatch):
+    """The sum is taken in parts, of which this cache has many."""
+    monkeypatch.setattr(cache, "CHUNK", 100)
+    folder = fill(tmp_path / "images", ["a.png", "b.png"])
+    read_images(folder, image_size=16)
+    place = cache.place_of(folder, 16, "crop")
+    assert cache.load(place) is not None
+    (pixels,) = place.glob("*.npy")
+    content = bytearray(pixels.read_bytes())
+    content[-1] ^= 1
+    pixels.write_bytes(content)
+    assert cache.load(place) is None
+
+
+def test_another_version_of_what_decodes_has_another_cache(tmp_path, own_cache, decoded, monkeypatch):
+    folder = fill(tmp_path / "images", ["a.png"])
+    read_images(folder, image_size=16)
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    read_images(folder, image_size=16)
+    assert decoded == ["a.png"] * 2
+
+
+def test_a_relative_path_means_another_cache_in_another_folder(tmp_path, own_cache, monkeypatch):
+    places = set()
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        places.add(cache.place_of(Path("images"), 16, "crop"))
+        assert cache.place_of(Path("images"), 16, "crop") == cache.place_of(tmp_path / name / "images", 16, "crop")
+    assert len(places) == 2
+
+
+def test_a_cache_that_is_read_is_used(tmp_path, own_cache):
+    """So it is not deleted: what counts is when it was last needed, not when it was written."""
+    folder = fill(tmp_path / "images", ["a.png"])
+    read_images(folder, image_size=16)
+    index = cache.place_of(folder, 16, "crop") / "index.json"
+    os.utime(index, (0, 0))
+    read_images(folder, image_size=16)
+    read_images(fill(tmp_path / "other", ["b.png"]), image_size=16)
+    assert index.exists()
+
+
+def test_a_cache_that_is_switched_off_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(cache.FOLDER, "off")
+    monkeypatch.chdir(tmp_path)
+    assert cache.place_of(fill(tmp_path / "images", ["a.png"]), 16, "crop") is None
+    read_images(tmp_path / "images", image_size=16)
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
 def test_a_cache_with_foreign_entries_or_a_pickle_is_not_believed(tmp_path, own_cache):
     folder = fill(tmp_path / "images", ["a.png"])
     read_images(folder, image_size=16)
@@ -315,14 +422,17 @@ def test_a_cache_that_cannot_be_written_is_said_and_nothing_else_changes(tmp_pat
 
 
 def test_caches_that_nobody_uses_are_deleted(tmp_path, own_cache):
-    for name in ("old", "new"):
+    for name in ("old", "recent", "new"):
         read_images(fill(tmp_path / name, ["a.png"]), image_size=16)
-    old = cache.place_of(tmp_path / "old", 16, "crop")
+    old, recent = (cache.place_of(tmp_path / name, 16, "crop") for name in ("old", "recent"))
     os.utime(old / "index.json", (0, 0))
+    month_ago = time.time() - 30 * 86_400
+    os.utime(recent / "index.json", (month_ago, month_ago))
     noise(9).save(tmp_path / "new" / "b.png")
     read_images(tmp_path / "new", image_size=16)
     new = cache.place_of(tmp_path / "new", 16, "crop")
-    assert not old.exists() and sorted(path.suffix for path in new.iterdir()) == [".json", ".npy"]
+    assert not old.exists() and len(list(recent.iterdir())) == 2
+    assert sorted(path.suffix for path in new.iterdir()) == [".json", ".npy"]
 
 
 def test_two_processes_read_the_same_folder_at_once(tmp_path, own_cache):
@@ -453,6 +563,7 @@ def test_a_folder_in_the_home_of_the_user_is_found(tmp_path, monkeypatch):
         (["all/cat/a.png", "all/dog/b.png"], "", "cat dog"),
         (["cat/a.png", "dog/b.png", "c.png"], "", ""),
         (["train/a.png", "test/b.png"], "test", ""),
+        (["train/cat/a.png", "test/cat/b.png"], "test", ""),
         (["train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "Val/dog/d.png"], "Val test", "cat dog"),
         (["cat/a.png", "dog/b.png", "validation/cat/c.png"], "validation", "cat dog"),
         (["test/a.png", "test/b.png"], "", ""),
@@ -475,12 +586,10 @@ def test_subfolders_are_parts_and_classes(names, held_out, classes):
 
 
 def test_a_test_folder_is_held_out_and_classes_are_labels(tmp_path, capsys):
-    names = [
-        f"{part}/{kind}/{number}.png" for part in ("train", "test") for kind in ("cat", "dog") for number in range(3)
-    ]
-    fill(tmp_path, names)
+    counts = {"train/cat": 1, "train/dog": 3, "test/cat": 4, "test/dog": 2}
+    fill(tmp_path, [f"{folder}/{number}.png" for folder, count in counts.items() for number in range(count)])
     train, test = (load(str(tmp_path), image_size=16, split=split) for split in ("train", "test"))
-    assert train.labels.tolist() == test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert train.labels.tolist() == [0, 1, 1, 1] and test.labels.tolist() == [0, 0, 0, 0, 1, 1]
     assert train.class_names == test.class_names == ("cat", "dog")
     everything = load_folder(tmp_path, image_size=16).images
     assert torch.equal(everything, torch.cat([test.images, train.images])), "in the order of names"
@@ -527,6 +636,12 @@ def test_the_held_out_part_is_a_share_or_less_and_never_half_of_a_group_of_copie
 def test_the_held_out_part_has_at_least_2_and_at_most_10_000_images():
     for num, expected in ((19, 0), (20, 2), (300, 30), (200_000, 10_000)):
         assert sum(choose_held_out([str(number) for number in range(num)], 0.1)) == expected
+    assert not any(choose_held_out([str(number) for number in range(300)], 0.0))
+
+
+def test_an_image_with_more_copies_than_are_wanted_stays_in_training_with_all_of_them():
+    chosen = choose_held_out(["a"] * 15 + [f"b{number:02}" for number in range(15)], 0.1)
+    assert chosen == [False] * 15 + [True] * 3 + [False] * 12
 
 
 def test_of_too_few_images_none_is_held_out_and_asking_for_them_is_one_sentence(tmp_path, capsys):
@@ -547,9 +662,15 @@ def test_a_folder_may_be_named_by_a_text_or_a_path(tmp_path):
     assert torch.equal(load_folder(tmp_path, image_size=16).images, load_folder(str(tmp_path), image_size=16).images)
 
 
-@pytest.mark.parametrize("images", [torch.rand(4, 3, 16, 16), torch.zeros(4, 16, 16, dtype=torch.uint8)])
-def test_a_data_set_of_numbers_that_are_no_pixels_is_refused_in_one_sentence(images):
-    with pytest.raises(InvalidInput, match=r"uint8 pixels from 0 to 255|must be \(number, channels, size, size\)"):
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (torch.rand(4, 3, 16, 16), "float32, .*uint8"),
+        (torch.zeros(4, 16, 16, dtype=torch.uint8), r"shape \(4, 16, 16\)"),
+    ],
+)
+def test_a_data_set_of_numbers_that_are_no_pixels_is_refused_in_one_sentence(images, said):
+    with pytest.raises(InvalidInput, match=said):
         Dataset("mine", images, None, ())
 
 

@@ -257,7 +257,7 @@ WHOLE = 9_984
 @pytest.mark.parametrize(
     ("distances", "seen", "tried"),
     [
-        ([90, 30, 40, 60], "came at 4,992 images (distance 30)", "--recipe default"),
+        ([90, 30, 40, 60], "came at 4,992 images (distance 30)", "take --recipe default"),
         ([90, 60, 40, 20], "still getting better (distance 60, then 20)", "--total-images 19968"),
         ([90, 30, 31, 30.5], "Nothing looks ill", "sample"),
         ([90, 30, 33, 34], "Nothing looks ill", "sample"),  # worse by less than other latents would change
@@ -267,6 +267,12 @@ def test_advice_from_distances_over_time(distances, seen, tried):
     lines = [line(WHOLE * (number + 1) // len(distances), value) for number, value in enumerate(distances)]
     (found,) = advise(Path("runs/first"), FULL, lines)
     assert seen in found.seen and tried in found.to_try
+
+
+def test_a_run_whose_discriminator_is_held_back_already_is_told_to_let_its_rates_fall():
+    lines = [line(WHOLE // 2, 30), line(WHOLE, 60)]
+    (found,) = advise(Path("r"), replace(FULL, r1_gamma=1.0, discriminator_norm="layer"), lines)
+    assert "--rate-schedule cosine" in found.to_try and "--recipe" not in found.to_try
 
 
 def test_advice_for_runs_that_were_stopped_never_measured_or_have_few_images():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.iteration import advance
-from dcgan_core.runs.restoring import restore
+from dcgan_core.runs.restoring import all_finite, restore
 from dcgan_core.runtime import choose_machine
 from dcgan_core.state import State, start
 
@@ -68,3 +68,12 @@ def test_everything_is_put_back(tiny_config, precision):
     assert found.keys() == tensors.keys()
     assert [name for name in tensors if not torch.equal(found[name], tensors[name])] == []
     assert state.step == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["first", "last"])
+def test_infinity_and_nan_are_not_finite_wherever_they_are(name, value):
+    tensors = {"first": torch.ones(3), "count": torch.tensor(7), "last": torch.ones(2, 2)}
+    assert all_finite(tensors) and all_finite({"count": torch.tensor(7)})
+    tensors[name].view(-1)[-1] = value
+    assert not all_finite(tensors)

@@ -108,7 +108,8 @@ def _from_distances(run: str | Path, config: Config, lines: Sequence[dict[str, A
             )
         ]
     early = [distance for at, distance in measured if at <= 2 / 3 * seen]
-    if seen >= whole and early and min(early) > 0 and best_at > 2 / 3 * seen and best < BETTER * min(early):
+    improved = early and min(early) > 0 and best_at > 2 / 3 * seen and best < BETTER * min(early)
+    if seen >= whole and improved and last <= WORSE * best:
         seconds = duration(lines[-1]["seconds"])
         return [
             Advice(
