@@ -78,6 +78,12 @@ def test_hidden_files_and_folders_and_those_of_systems_are_skipped_and_counted(t
     assert line.startswith("read 2 of 2 files") and "6 hidden or system files and folders skipped" in line
 
 
+def test_what_lies_in_a_folder_stays_together(tmp_path):
+    """As people sort: "-" comes before "/", but a folder's name before the names that begin with it."""
+    fill(tmp_path, ["cat-1.png", "cat/2.png", "cat/3.png", "cat-a/4.png"])
+    assert read_images(tmp_path, image_size=16).names == ("cat/2.png", "cat/3.png", "cat-1.png", "cat-a/4.png")
+
+
 def test_links_to_folders_and_odd_files_are_named_and_never_opened(tmp_path):
     fill(tmp_path / "data", ["good.png"])
     fill(tmp_path / "elsewhere", ["far.png"])
@@ -494,6 +500,15 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MOST_UNPACKED", 100)
     with pytest.raises(InvalidInput, match="no usable image: none of its 3 files"):
         read_images(path, image_size=16)
+
+
+def test_a_small_picture_that_packs_well_is_no_bomb(tmp_path, own_cache):
+    """A plain one of a megabyte, without compression of its own, packs to a thousandth."""
+    file = io.BytesIO()
+    Image.new("L", (1000, 1000), 77).save(file, "BMP")
+    path = zipped(tmp_path / "plain.zip", {"plain.bmp": file.getvalue()}, compression=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 5_000
+    assert read_images(path, image_size=16).names == ("plain.bmp",)
 
 
 def test_encrypted_and_damaged_members_are_named(tmp_path, own_cache):
