@@ -30,7 +30,7 @@ ORDER: tuple[tuple[Part, ...], ...] = (
     (Part("ladder-32", 60),),
     (Part("precision-64", 45),),
     (Part("train-64", 60, RUNS),),
-    (Part("train-32", 45, RUNS),),
+    (Part("train-32", 60, RUNS),),
     (
         Part("record-glyphs32_gpu", 150, RUNS),
         Part("record-glyphs64_gpu", 150, RUNS, small=False),

@@ -30,7 +30,7 @@ def recorded_lengths() -> list[dict[str, Any]]:
 def curve(lines: Sequence[dict[str, Any]], data: str, change: str, seed: int = 0) -> list[tuple[int, float, float]]:
     """(images seen, Fréchet distance, share recognised) at every evaluation of one run; empty if it was not played.
 
-    Of several runs with these settings, the longest.
+    Of several runs with these settings, the one that was recorded first.
     """
     runs = [
         [
@@ -41,7 +41,7 @@ def curve(lines: Sequence[dict[str, Any]], data: str, change: str, seed: int = 0
         for line in lines
         if (line["data"], line["change"], line["seed"]) == (data, change, seed)
     ]
-    return max(runs, key=len, default=[])
+    return runs[0] if runs else []
 
 
 def nearest(found: Sequence[tuple[int, float, float]], images: int) -> tuple[int, float, float]:

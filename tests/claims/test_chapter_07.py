@@ -316,6 +316,19 @@ def test_on_mnist_the_recipe_does_not_lose_what_it_has_reached():
     assert all(5.9 < found[images][0] < 7.2 for images in found if images >= 360)  # the figure's description
 
 
+def test_on_a_cpu_in_bfloat16_the_plain_game_loses_on_mnist_what_it_had_reached():
+    """The run that was played beside the recipe's: same data, seed, length and chip."""
+    played = {
+        line["change"]: [row["frechet_distance"] for row in line["metrics"] if "frechet_distance" in row]
+        for line in LENGTHS
+        if (line["data"], line["seed"], line["provenance"][0]["device_kind"]) == ("mnist", 0, "cpu")
+    }
+    plain, recipe = played["as it is"], played["recipe"]
+    assert len(plain) == len(recipe) == 20
+    assert (round(min(plain)), round(plain[-1])) == (34, 158)
+    assert (round(min(recipe), 1), round(recipe[-1], 1)) == (6.2, 6.4)
+
+
 def test_the_recipe_of_the_command_line_is_the_one_that_is_described():
     assert RECIPES["default"] == {
         "discriminator_norm": "none",
