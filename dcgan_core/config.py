@@ -42,6 +42,11 @@ class InvalidInput(Exception):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line, without a full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that decides the outcome of a training run, except the machine it runs on."""
@@ -308,9 +313,9 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
 """Fields of `Config` by the name of a recipe.
 
 `plain` is the DCGAN that the chapters take apart, in a size that a CPU can train. `default`, what the command line
-starts from, adds what keeps it from getting worse in a long run: R1 in place of the discriminator's batch
+starts from, adds what keeps it from getting worse in a long run on MNIST: R1 in place of the discriminator's batch
 normalisation (the two do not go together), weights drawn for networks without one, and minibatch standard deviation;
-`laboratory.longer` has measured each. `paper` is that of Radford, Metz, Chintala 2016 (arXiv:1511.06434), sections 3
+see `laboratory.longer` and its record. `paper` is that of Radford, Metz, Chintala 2016 (arXiv:1511.06434), sections 3
 and 4, with the widths of its released code; its latents are uniform, which they are not here.
 """
 

@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
     """Images (B, channels, S, S) in [-1, 1] to logits (B,): positive means "real".
 
     One strided convolution for each halving down to 4x4, then one linear layer. LeakyReLU 0.2 everywhere; batch
-    normalisation everywhere but after the first convolution. There is no sigmoid: it belongs into the loss, where it
+    normalisation everywhere but after the first convolution. There is no sigmoid: it belongs in the loss, where it
     can be computed without overflow. Source: Radford, Metz, Chintala 2016 (arXiv:1511.06434), section 3.
 
     Four options are not a part of that recipe. `dropout` zeroes whole channels after each block. `norm` is "batch",

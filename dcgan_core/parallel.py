@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.config import Config, InvalidInput, first_line
 from dcgan_core.runtime import Machine
 
 if TYPE_CHECKING:  # there are builds of torch without it, which train in one process
@@ -89,9 +89,9 @@ def _meet(machine: Machine) -> Store:
                 "with the same --nnodes and --nproc-per-node, and why they ended if they did."
             ) from None
     except (OSError, dist.DistError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
         raise NotJoined(
-            f"{who} lost or never found the meeting point {address}:{port}, for which it has {minutes} ({reason}): "
+            f"{who} lost or never found the meeting point {address}:{port}, for which it has {minutes} "
+            f"({first_line(error)}): "
             "look whether process 0, or torchrun on the first computer, is running, and whether its address and port "
             "can be reached from here and are free."
         ) from error

@@ -21,6 +21,7 @@ from dcgan_core import parallel
 from dcgan_core.capture import ready, settle
 from dcgan_core.config import Config
 from dcgan_core.data import Batches, Dataset, load_for
+from dcgan_core.data.progress import progress_bar
 from dcgan_core.iteration import advance, update_average
 from dcgan_core.metrics import Judge
 from dcgan_core.metrics.examiner import Examiner
@@ -29,7 +30,6 @@ from dcgan_core.runs.continuing import lengthened, moved, same_machine
 from dcgan_core.runs.folder import Diverged
 from dcgan_core.runs.journal import check_tensorboard
 from dcgan_core.runs.lock import locked
-from dcgan_core.runs.progress import progress_bar
 from dcgan_core.runs.same_data import note_data
 from dcgan_core.runs.stopping import BrokenOff, Stopped, stopping
 from dcgan_core.runs.writing import Writer, writes_beside
@@ -72,10 +72,9 @@ def train(
     `out` receives config.json, provenance.json, metrics.jsonl, samples/, checkpoint.safetensors and, once evaluated,
     best.safetensors: the checkpoint with the lowest Fréchet distance; at the end evaluation.json, on both.
 
-    `dataset` replaces loading `config.data` by name,
-    and `judge` the one that belongs to it. Of several processes (see `parallel`), process 0 alone writes. Raises
-    `InvalidInput` if `out` already holds something, `Diverged` if a loss is no longer finite, and `KeyboardInterrupt`,
-    after saving, when interrupted.
+    `dataset` replaces loading `config.data` by name, and `judge` the one that belongs to it. Of several processes (see
+    `parallel`), process 0 alone writes. Raises `InvalidInput` if `out` already holds something, `Diverged` if a loss is
+    no longer finite, and `KeyboardInterrupt`, after saving, when interrupted.
     """
     out = Path(out)
     machine = machine or choose_machine()
@@ -221,8 +220,10 @@ class _Session:
     def ended(self) -> bool:
         """True after the last iteration, or after an evaluation with which the patience is exhausted."""
         config, every = self.config, self.config.evaluate_every_images
-        if self.state.step >= config.total_steps or not (config.patience and every and self.best):
-            return self.state.step >= config.total_steps
+        if self.state.step >= config.total_steps:
+            return True
+        if not (config.patience and every and self.best):
+            return False
         evaluations = self.state.images // every - self.best["step"] * config.images_per_step // every
         return evaluations * every >= config.patience
 
@@ -246,6 +247,8 @@ class _Session:
         """What has to be done after this iteration. Several processes agree on stopping at each line of the log."""
         config = self.config
         log = self._reached(config.log_every_images)
+        at_end = self.state.step == config.total_steps
+        evaluation = self._reached(config.evaluate_every_images) or (at_end and config.evaluate_every_images > 0)
         samples = self._reached(config.sample_every_images)
         checkpoint = self._reached(config.checkpoint_every_images)
         stop = bool(self.asked_to_stop)
@@ -253,10 +256,7 @@ class _Session:
             stop = parallel.anywhere(stop, self.machine)  # on a GPU, waits for it
         elif self.machine.num_processes > 1:
             stop = False
-        last = stop or self.state.step == config.total_steps
-        evaluation = self._reached(config.evaluate_every_images)
-        if last and not stop:
-            evaluation = config.evaluate_every_images > 0
+        last = stop or at_end
         line = last or log or checkpoint or evaluation
         return _Due(line, evaluation, samples or last, checkpoint or last, stop)
 

@@ -161,7 +161,7 @@ def test_landing_page_lists_it_with_its_own_title_and_question(chapter):
 def test_says_what_can_go_wrong_and_what_people_believe(chapter):
     section = text(chapter).split("## What can go wrong", 1)[1].split("\n## ", 1)[0]
     assert "| symptom | likely cause | look at |\n|---|---|---|\n" in section
-    assert '**What people believe, and is not so.** *"' in section
+    assert '**Common misconceptions.** *"' in section
 
 
 def test_exercises_are_numbered_and_state_how_hard_and_how_long(chapter):

@@ -17,7 +17,6 @@ import torchvision
 from PIL import Image
 
 from dcgan_core import runtime
-from dcgan_core.cli import main
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import NAMES, unscale
 from dcgan_core.data.latents import numbered_latents
@@ -27,21 +26,6 @@ QUICK = (
     *("--image-size", "16", "--latent-size", "8", "--generator-width", "4", "--discriminator-width", "4"),
     *("--batch-size", "8", "--total-images", "64", "--device", "cpu"),
 )
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command line in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dcgan_core", *map(str, arguments)])
-        try:
-            code = main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

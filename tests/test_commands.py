@@ -18,7 +18,6 @@ from PIL import Image
 from test_best import ScriptedJudge
 
 from dcgan_core import recorded
-from dcgan_core.cli import main
 from dcgan_core.cli.hints import num_images
 from dcgan_core.config import Config
 from dcgan_core.data import NAMES, load, unscale
@@ -30,21 +29,6 @@ QUICK = (
     *("--image-size", "16", "--latent-size", "8", "--generator-width", "4", "--discriminator-width", "4"),
     *("--batch-size", "8", "--total-images", "64", "--device", "cpu", "--evaluate-every-images", "0"),
 )
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs the command line in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dcgan_core", *map(str, arguments)])
-        try:
-            code = main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope="module")

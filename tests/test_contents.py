@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from dcgan_core.config import Config
+from dcgan_core.config import RECIPES, Config
 from dcgan_core.report import contents
 from dcgan_core.report.contents import curves, numbers, publishing, sessions, settings, summary
 
@@ -92,7 +92,7 @@ def test_settings_that_differ_are_told_from_those_that_do_not_also_after_a_way_t
     found = {name: values for name, *values in changed}
     assert found["augment"] == ["flip translation", "none"] and found["total_images"][0] == "1,234,567"
     assert found["data"] == ["photos", Config.data]
-    same, _ = settings(Config().to_dict() | {"augment": []})
+    same, _ = settings(Config(**RECIPES["default"]).to_dict() | {"augment": []})
     assert same == [] and not set(found) & {name for name, _ in unchanged}
     assert len(changed) + len(unchanged) == len(config.to_dict())
     assert settings({"seed": 0})[1] == [("seed", "0")], "older runs lack newer settings"

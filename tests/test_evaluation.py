@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import Dataset, glyphs, scale
-from dcgan_core.metrics import Judge, evaluation, features, judge_for
+from dcgan_core.data import Dataset, glyphs, named, scale
+from dcgan_core.metrics import Judge, copies, evaluation, features, judge_for
 from dcgan_core.metrics.classifiers import non_classes
 from dcgan_core.metrics.features import letter_classifier
 from dcgan_core.metrics.general import NUM_GENERAL_FEATURES
@@ -34,7 +34,7 @@ def letters(num_images: int, seed: int = 5) -> Tensor:
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(evaluation.load.__globals__["NUM_GLYPHS"], "test", 600)  # as in the book, but sooner
+        patch.setitem(named.NUM_GLYPHS, "test", 600)  # as in the book, but sooner
         return judge_for(Config())
 
 
@@ -161,7 +161,7 @@ def test_inception_is_asked_for_before_anything_slow_is_done(monkeypatch):
         raise InvalidInput("not there.")
 
     monkeypatch.setattr(evaluation, "inception", missing)
-    monkeypatch.setattr(evaluation, "load", None)
+    monkeypatch.setattr(evaluation, "load_for", None)
     with pytest.raises(InvalidInput, match="not there"):
         judge_for(Config(), features="inception")
 
@@ -178,14 +178,14 @@ def asked(monkeypatch) -> list[dict]:
     """What `load` is asked for; its answer is a data set that no classifier comes with, its images sorted by class."""
     found: list[dict] = []
 
-    def load(**named) -> Dataset:
-        found.append(named)
-        made = glyphs.render(40, seed=glyphs.SPLITS.index(named["split"]))
+    def load(**wanted) -> Dataset:
+        found.append(wanted)
+        made = glyphs.render(40, seed=glyphs.SPLITS.index(wanted["split"]))
         order = made.letter.argsort()
         images, labels = torch.from_numpy(made.images[order]), torch.from_numpy(made.letter[order])
-        return Dataset(f"somebody's {named['split']}", images, labels, tuple(glyphs.LETTERS))
+        return Dataset(f"somebody's {wanted['split']}", images, labels, tuple(glyphs.LETTERS))
 
-    monkeypatch.setattr(evaluation, "load", load)
+    monkeypatch.setattr(named, "load", load)
     monkeypatch.setattr(evaluation, "ENOUGH_PER_CLASS", 0)
     return found
 
@@ -220,7 +220,7 @@ def test_a_classifier_that_has_to_be_trained_never_sees_the_reference(asked, tau
 def test_the_first_images_of_the_reference_are_not_the_first_of_the_data_set(asked, taught):
     """Which are of the same class, here and in many a folder; a comparison with few samples takes the first ones."""
     judge = judge_for(Config(data="somebody's"))
-    sorted_images = scale(evaluation.load(split="test").images)
+    sorted_images = scale(named.load(split="test").images)
     in_order = judge.measure(sorted_images)[0]
     assert (judge.reference_features - in_order).abs().max() > 0.1
     torch.testing.assert_close(
@@ -281,8 +281,8 @@ def test_a_distance_of_few_images_comes_with_a_caution(judge, num_samples, num_r
 def suspicious() -> Judge:
     """A judge that knows the training images, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(evaluation.load.__globals__["NUM_GLYPHS"], "test", 600)
-        patch.setitem(evaluation.load.__globals__["NUM_GLYPHS"], "train", 2_000)
+        patch.setitem(named.NUM_GLYPHS, "test", 600)
+        patch.setitem(named.NUM_GLYPHS, "train", 2_000)
         return judge_for(Config(), training=True)
 
 
@@ -326,14 +326,14 @@ def test_classes_of_a_folder_are_counted_by_a_classifier_and_its_distances_measu
 def test_only_a_part_of_the_images_is_ever_in_floats(monkeypatch):
     """Four times their size, were it all of them, beside copies: an evaluation took nine times the images' memory."""
     images = torch.from_numpy(glyphs.render(500, seed=1).images).repeat(6, 1, 1, 1)
-    monkeypatch.setattr(evaluation, "load", lambda **named: Dataset("a folder", images, None, ()))
+    monkeypatch.setattr(evaluation, "load_for", lambda *_, **__: Dataset("a folder", images, None, ()))
     sizes: list[int] = []
 
     def watched(pixels: Tensor) -> Tensor:
         sizes.append(len(pixels))
         return scale(pixels)
 
-    monkeypatch.setattr(evaluation, "scale", watched)
+    monkeypatch.setattr(copies, "scale", watched)
     monkeypatch.setattr(features, "scale", watched)
     judge = judge_for(Config(data="a folder"), training=True)
     assert max(sizes) <= 1_000 and sum(sizes) == 3 * len(images), "features, and both sorts of thumbnails"

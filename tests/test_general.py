@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from dcgan_core.data import Dataset, glyphs, scale
@@ -15,7 +16,7 @@ from dcgan_core.laboratory.damages import PIXELS, STRENGTHS
 from dcgan_core.metrics import frechet_distance, moments
 from dcgan_core.metrics import make_general as room
 from dcgan_core.metrics.features import measure
-from dcgan_core.metrics.general import FILE, NUM_GENERAL_FEATURES, General, general
+from dcgan_core.metrics.general import CHANNELS, FILE, NUM_GENERAL_FEATURES, General, general
 from dcgan_core.metrics.make_general import coloured, contrastive_loss, crop, leaves, make_general, projected
 
 
@@ -51,6 +52,26 @@ def test_features_are_means_of_channels_so_that_the_first_stage_does_not_care_wh
     images = letters(10, 1, image_size=64)
     here, there = (measure(general(), each)[0][:, :16] for each in (images, images.roll((8, 8), (2, 3))))
     torch.testing.assert_close(here, there, rtol=0.05, atol=0.05)
+
+
+def test_every_stage_sees_what_is_in_every_corner():
+    black = torch.full((1, 1, 64, 64), -1.0)
+    before = measure(general(), black)[0]
+    for rows, columns in product((slice(0, 16), slice(48, 64)), repeat=2):
+        image = black.clone()
+        image[:, :, rows, columns] = letters(1, 1, image_size=16)
+        after = measure(general(), image)[0]
+        changed = [
+            (one != other).any() for one, other in zip(before.split(CHANNELS, 1), after.split(CHANNELS, 1), strict=True)
+        ]
+        assert all(changed), changed
+
+
+def test_larger_images_are_shrunk_to_means_of_their_pixels():
+    grain = torch.rand(4, 1, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    resized = [Image.fromarray(image[0].numpy()).resize((64, 64), Image.Resampling.BILINEAR) for image in grain]
+    expected = measure(general(), torch.from_numpy(np.stack(resized))[:, None])[0]
+    torch.testing.assert_close(measure(general(), grain)[0], expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("damage", PIXELS)

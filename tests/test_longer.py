@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +14,7 @@ from dcgan_core.laboratory import longer
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, EVALUATIONS, jobs, run_config, study
 from dcgan_core.runs.files import write_json
 from dcgan_core.runtime import choose_machine
-from dcgan_core.train import train
+from dcgan_core.train import Stopped, train
 
 RECORD = longer.RECORD
 FREE = ("checkpoint_every_images", "held_out", "channels")  # do not matter here, or follow from the data
@@ -58,15 +60,26 @@ def test_a_study_writes_a_line_for_each_run_and_goes_on_where_it_was(tmp_path, m
     assert len(out.read_text().splitlines()) == 1
 
 
+def test_a_worker_that_is_asked_to_stop_begins_no_other_run(tmp_path, monkeypatch):
+    played: list[str] = []
+
+    def stopped(folder, *_):
+        played.append(folder.name)
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(longer, "play", stopped)
+    jobs = iter([("letters", "recipe", 0), ("letters", "recipe", 1), None])
+    longer._work(SimpleNamespace(get=lambda: next(jobs)), tmp_path, 640, "data", "cpu", "float32")
+    assert played == ["letters-recipe-0"]
+
+
 @pytest.mark.slow
 def test_a_run_that_is_kept_goes_on_and_is_recorded_at_its_end_only(tmp_path, monkeypatch):
     monkeypatch.setitem(DATA["letters"], "image_size", 16)
     out, folder = tmp_path / "longer.jsonl", tmp_path / "runs" / "letters-recipe-0"
     short = run_config("letters", "recipe", 0, 20 * 64)
     train(replace(short, total_images=10 * 64), folder, progress=False, machine=choose_machine("cpu", "float32"))
-    longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
-    write_json(folder / "config.json", short.to_dict())  # it was to be twice as long
-    (tmp_path / "longer.jsonl").unlink()
+    write_json(folder / "config.json", short.to_dict())  # as if it had been stopped half-way
     longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
     assert not out.exists()
     longer.play(folder, "letters", "recipe", 0, 20 * 64, "data", "cpu")

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from dcgan_core.runs import progress
-from dcgan_core.runs.progress import progress_bar
+from dcgan_core.data import progress
+from dcgan_core.data.progress import progress_bar
 
 
 class Terminal(io.StringIO):

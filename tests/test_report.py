@@ -23,8 +23,7 @@ import torch
 from bs4 import BeautifulSoup
 from PIL import Image
 
-from dcgan_core.cli import main
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.config import RECIPES, Config, InvalidInput
 from dcgan_core.data import Dataset, scale
 from dcgan_core.report import advise, write_report
 from dcgan_core.report.charts import INK, chart
@@ -137,7 +136,7 @@ def test_numbers_and_curves_are_those_of_the_log(page, trained):
 def test_settings_that_differ_come_first(page, tiny_folder):
     tables = page.find(id="settings").find_parent("section").find_all("table")
     changed = {row.find("th").text: [cell.text for cell in row.find_all("td")] for row in tables[0].find_all("tr")[1:]}
-    assert changed.keys() == SETTINGS.keys() | {"data", "channels"}
+    assert changed.keys() == SETTINGS.keys() | {"data", "channels"} | RECIPES["default"].keys()
     assert changed["latent_size"] == ["8", "100"]
     unchanged = {row.find("th").text for row in tables[1].find_all("tr")[1:]}
     assert unchanged == set(Config().to_dict()) - set(changed)
@@ -362,28 +361,23 @@ def test_copies_of_training_images_are_found_and_new_images_are_not():
     dataset = Dataset("noise", images, None, ())
     copies = scale(images[[5, 9, 33, 2]]) + 0.01
     new = scale(torch.randint(0, 256, (4, 1, 16, 16), generator=torch.Generator().manual_seed(1)))
-    found = nearest(torch.cat([copies, new]), dataset)
+    others = torch.randint(0, 256, (400, 1, 16, 16), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    found = nearest(torch.cat([copies, new]), dataset, Dataset("noise", others, None, ()))
     assert torch.equal(found.images[:4], images[[5, 9, 33, 2]])
-    assert found.num_copies == 4 and min(found.shares[4:]) > 0.8 and found.num_images == 60
+    assert found.copies.share == 0.5 and min(found.shares[4:]) > 0.8 and found.num_images == 60
+    assert nearest(new, dataset).copies is None, "without held-out images there is nothing to judge by"
     flat = [line(WHOLE // 2, 30.0), line(WHOLE, 30.0)]
-    assert "4 of 8 samples are nearly copies" in advise(Path("r"), FULL, flat, nearest=found)[0].seen
+    first, *_ = advise(Path("r"), FULL, flat, nearest=found)
+    assert "50% of the samples seem to be copies of training images" in first.seen
 
 
 def test_images_that_are_all_equal_or_one_alone_are_no_measure_and_no_copies_are_claimed():
     for images in (torch.full((9, 1, 16, 16), 7, dtype=torch.uint8), torch.full((1, 1, 16, 16), 7, dtype=torch.uint8)):
-        assert nearest(scale(images[:1]), Dataset("flat", images, None, ())).num_copies == 0
+        found = nearest(scale(images[:1]), Dataset("flat", images, None, ()), Dataset("flat", images, None, ()))
+        assert found.copies is None and found.shares == [math.inf]
 
 
 # ----------------------------------------------------------------------------------------------------------- commands
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dcgan_core", *map(str, arguments)])
-        return main(), *capsys.readouterr()
-
-    return call
 
 
 def flags(tiny_folder: Path, out: Path) -> list[object]:

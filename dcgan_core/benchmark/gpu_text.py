@@ -7,7 +7,7 @@ from typing import Any
 
 from dcgan_core.benchmark.timing import table
 
-LARGEST_FILE = 16_000_000  # bytes; larger ones do not belong into a repository
+LARGEST_FILE = 16_000_000  # bytes; larger ones do not belong in a repository
 NAME_WIDTH = 90  # of a kernel
 PAUSES = {  # what to call them, and the field that says how often they come
     "evaluation": ("one evaluation", "evaluate_every_images"),

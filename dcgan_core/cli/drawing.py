@@ -13,13 +13,13 @@ from torch import Tensor
 from torchvision.utils import make_grid, save_image
 from tyro.conf import Positional
 
-from dcgan_core.cli.flags import Opened, Which
-from dcgan_core.cli.opening import BLOCK, Trained, check_seed, opened
+from dcgan_core.cli.flags import Opened, Which, check_least, check_parent, check_seed
+from dcgan_core.cli.opening import BLOCK, Trained, opened
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import unscale
 from dcgan_core.data.latents import numbered_latents
+from dcgan_core.data.progress import progress_bar
 from dcgan_core.data.walks import loop
-from dcgan_core.runs.progress import progress_bar
 from dcgan_core.runtime import Device, refuse_too_large
 
 SCREEN = 256  # pixels that the side of a film has, or a little more: small images are magnified
@@ -52,14 +52,14 @@ def sample(
         checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
         device: Where to compute; auto takes a GPU if there is one.
     """
-    _check_least("num_images", num_images, 1)
-    _check_least("gap", gap, 0)
+    check_least("num_images", num_images, 1)
+    check_least("gap", gap, 0)
     check_seed(seed)
     to_folder = out.is_dir() or not out.suffix
     if to_folder and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{str(out)!r} already exists and holds something: choose a new folder, or a picture.")
     if not to_folder:
-        _check_parent(out)
+        check_parent(out)
         if out.suffix.lower() not in Image.registered_extensions():
             raise InvalidInput(f"cannot write a picture {str(out)!r}: use a name such as grid.png, or a new folder.")
     trained = opened(run, checkpoint, device)
@@ -103,17 +103,17 @@ def interpolate(
         checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
         device: Where to compute; auto takes a GPU if there is one.
     """
-    _check_least("num_images", num_images, 1)
-    _check_least("num_stops", num_stops, 2)
-    _check_least("frames_between", frames_between, 1)
-    _check_least("frames_per_second", frames_per_second, 1)
+    check_least("num_images", num_images, 1)
+    check_least("num_stops", num_stops, 2)
+    check_least("frames_between", frames_between, 1)
+    check_least("frames_per_second", frames_per_second, 1)
     check_seed(seed)
     if out.suffix.lower() not in FILMS:
         raise InvalidInput(
             f"out is {str(out)!r}, but a film is written as .gif, .webp or .png: choose such a name; for MP4, write "
             "walk.gif first, and convert it with ffmpeg -i walk.gif walk.mp4."
         )
-    _check_parent(out)
+    check_parent(out)
     trained = opened(run, checkpoint, device)
     _refuse("the number of images in all frames", num_images * num_stops * frames_between, trained)
     stops = torch.stack(
@@ -158,16 +158,6 @@ def _refuse(what: str, number: int, trained: Trained) -> None:
     config = trained.config
     num_bytes = 4 * number * (config.latent_size + 3 * config.num_channels * config.image_size**2)
     refuse_too_large(f"{what} is {number}", num_bytes, torch.device("cpu"))
-
-
-def _check_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise InvalidInput(f"{name} is {value}, but must be {least} or more.")
-
-
-def _check_parent(out: Path) -> None:
-    if not out.absolute().parent.is_dir():
-        raise InvalidInput(f"out is {str(out)!r}, but the folder it is to be in does not exist: create it first.")
 
 
 @contextmanager

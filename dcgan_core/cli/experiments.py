@@ -8,8 +8,8 @@ from typing import Literal
 
 from dcgan_core.benchmark import measure, pictures, table
 from dcgan_core.benchmark.ladder import LEARNING_RATE, ladder
-from dcgan_core.cli.flags import announce
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.cli.flags import announce, check_least, check_parent
+from dcgan_core.config import Config
 from dcgan_core.laboratory import compare as play_comparison
 from dcgan_core.laboratory import outcomes
 from dcgan_core.laboratory.protocol import DATA, METHODS
@@ -48,11 +48,10 @@ def benchmark(
         precision: Of the row with low precision and those below; auto takes what the chip computes fastest in.
         compile: Whether to try torch.compile; auto does where there is a compiler.
     """
-    for name, value in (("steps", steps), ("repeats", repeats)):
-        if value < 1:
-            raise InvalidInput(f"{name} is {value}, but must be 1 or more.")
-    if out and not out.absolute().parent.is_dir():
-        raise InvalidInput(f"out is {str(out)!r}, but the folder it is to be in does not exist: create it first.")
+    check_least("steps", steps)
+    check_least("repeats", repeats)
+    if out:
+        check_parent(out)
     config = Config(
         image_size=image_size,
         channels=channels,
@@ -100,10 +99,9 @@ def compare(
             done for all methods or for none, so that it is an error where it fails.
     """
     for name, value in (("num_seeds", num_seeds), ("num_updates", num_updates)):
-        if value is not None and value < 1:
-            raise InvalidInput(f"{name} is {value}, but must be 1 or more.")
-    if not out.absolute().parent.is_dir():
-        raise InvalidInput(f"out is {str(out)!r}, but the folder it is to be in does not exist: create it first.")
+        if value is not None:
+            check_least(name, value)
+    check_parent(out)
     play_comparison(
         out,
         data=data,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from dcgan_core.config import InvalidInput
 from dcgan_core.runs.continuing import AsBefore
 from dcgan_core.runtime import Device, Machine, Precision, Switch
 
@@ -71,6 +72,19 @@ def announce(machine: Machine) -> Machine:
     return machine
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line, without a full stop."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+def check_least(name: str, value: int, least: int = 1) -> None:
+    """Raises `InvalidInput` if the flag's value is below `least`."""
+    if value < least:
+        raise InvalidInput(f"{name} is {value}, but must be {least} or more.")
+
+
+def check_seed(seed: int) -> None:
+    """Raises `InvalidInput` unless it is a seed."""
+    if not 0 <= seed < 2**32:
+        raise InvalidInput(f"seed is {seed}, but must be from 0 to 4294967295.")
+
+
+def check_parent(out: Path) -> None:
+    """Raises `InvalidInput` unless the folder that `out` is to be in exists."""
+    if not out.absolute().parent.is_dir():
+        raise InvalidInput(f"out is {str(out)!r}, but the folder it is to be in does not exist: create it first.")

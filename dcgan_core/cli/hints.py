@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dcgan_core.config import Config, InvalidInput
+from dcgan_core.data.files import find_files
 from dcgan_core.data.named import NUM_GLYPHS, NUM_STACKED
 
 NUM_IMAGES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
@@ -120,9 +120,7 @@ def _given(arguments: Sequence[str], flag: str) -> str | None:
 
 
 def num_images(data: str) -> int | None:
-    """How many images the data set has, or, for a folder, how many files that are not hidden; None if unknown."""
+    """How many images the data set has, or how many files a folder or zip; None if there is nothing of that name."""
     if data in NUM_IMAGES:
         return NUM_IMAGES[data]
-    if not Path(data).is_dir():
-        return None
-    return sum(not name.startswith(".") for _, _, files in os.walk(data) for name in files) or None
+    return len(find_files(Path(data)).files) or None if Path(data).exists() else None

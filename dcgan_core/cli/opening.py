@@ -59,9 +59,3 @@ def opened(run: Path, checkpoint: Which, device: Device) -> Trained:
     other = f" (the last is at {last:,}: --checkpoint last)" if checkpoint == "auto" and last > state.images else ""
     print(f"the {which} checkpoint, at {state.images:,} images{other}", file=sys.stderr)
     return Trained(state.config, state.sampler, which, state.images)
-
-
-def check_seed(seed: int) -> None:
-    """Raises `InvalidInput` unless it is a seed."""
-    if not 0 <= seed < 2**32:
-        raise InvalidInput(f"seed is {seed}, but must be from 0 to 4294967295.")

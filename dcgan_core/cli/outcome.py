@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from tyro.conf import Positional
 
-from dcgan_core.cli.flags import Opened, Run, Which
-from dcgan_core.cli.opening import check_seed, opened
+from dcgan_core.cli.flags import Opened, Run, Which, check_seed
+from dcgan_core.cli.opening import opened
 from dcgan_core.config import InvalidInput
 from dcgan_core.metrics import Features, judge_for
 from dcgan_core.recorded import export as export_run

@@ -21,12 +21,11 @@ import tyro
 from dcgan_core.benchmark.ladder import LossesDiffer
 from dcgan_core.cli.drawing import interpolate, sample
 from dcgan_core.cli.experiments import benchmark, compare
-from dcgan_core.cli.flags import first_line
 from dcgan_core.cli.hints import check_flags
 from dcgan_core.cli.inspection import inspect as inspect_folder
 from dcgan_core.cli.outcome import evaluate, export, report
 from dcgan_core.cli.training import resume, train
-from dcgan_core.config import RECIPES, Config, InvalidInput
+from dcgan_core.config import RECIPES, Config, InvalidInput, first_line
 from dcgan_core.parallel import NotJoined
 from dcgan_core.runtime import process
 from dcgan_core.train import CHECKPOINT, Diverged, Stopped

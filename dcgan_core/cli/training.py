@@ -11,8 +11,8 @@ from typing import cast
 from tyro.conf import OmitArgPrefixes, Positional
 
 from dcgan_core.capture import settle
-from dcgan_core.cli.flags import Computing, Continuing, Run, announce, first_line
-from dcgan_core.config import Config, Recipe
+from dcgan_core.cli.flags import Computing, Continuing, Run, announce
+from dcgan_core.config import Config, Recipe, first_line
 from dcgan_core.report import advise, outcome, write_report
 from dcgan_core.runs import read_config, read_metrics
 from dcgan_core.runs.continuing import same_machine
@@ -39,7 +39,7 @@ def train(
     Args:
         out: New folder for the run: config, metrics, sample grids, checkpoints.
         recipe: Where the settings start from; each flag overrides it. plain is the DCGAN of the chapters; default adds
-            R1 and what belongs to it, so that longer training makes it better; paper is for photographs and long runs.
+            R1 and what belongs to it, against getting worse in a long run; paper is for photographs and long runs.
     """
     machine = choose_machine(
         computing.device, computing.precision, compiled=computing.compile, capture=computing.capture

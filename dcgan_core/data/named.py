@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dcgan_core.config import Config, Fit, InvalidInput
+from dcgan_core.config import Config, Fit, InvalidInput, first_line
 from dcgan_core.data import glyphs
 from dcgan_core.data.batches import Dataset
 from dcgan_core.data.folder import load_folder
@@ -74,7 +74,7 @@ def load(
 def load_for(config: Config, split: Split = "train", say: bool = True) -> Dataset:
     """The part of a run's data set that it trains on, or, as "test", is measured with. Raises as `load` does."""
     return load(
-        config.data,
+        name=config.data,
         image_size=config.image_size,
         channels=config.channels,
         root=config.data_root,
@@ -119,7 +119,7 @@ def _load_torchvision(name: str, image_size: int, channels: int | None, root: Pa
     except (OSError, RuntimeError) as error:  # RuntimeError: torchvision's "Error downloading"
         raise InvalidInput(
             f"the data set {name!r} is not in {str(folder)!r} and could not be downloaded "
-            f"({str(error).splitlines()[0]}): check the network, put the files there, or use --data glyphs, "
+            f"({first_line(error)}): check the network, put the files there, or use --data glyphs, "
             "which needs no download."
         ) from error
     images = torch.as_tensor(raw.data)

@@ -6,14 +6,12 @@ Pillow lets go of Python's lock while it decodes and resizes, so threads are as 
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
@@ -23,9 +21,6 @@ from dcgan_core.data import cache
 from dcgan_core.data.cache import Cached, Entry
 from dcgan_core.data.files import File, Source
 from dcgan_core.data.pixels import NotUsable, Picture, picture
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 SHOW_AFTER = 0.5  # seconds; reading that is done sooner has no progress bar
 ONE_COLOUR = 8  # of 255: an image whose values differ by at most this in each channel is of one colour
@@ -88,10 +83,13 @@ def _decoded(
     """What came of each of the files, in their order."""
     if not files:
         return
+    from dcgan_core.data.progress import progress_bar  # here: what never reads a folder does without
+
+    bar = progress_bar(f"reading {source.name}", total=len(files), shown=progress, delay=SHOW_AFTER)
     num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     pool = ThreadPoolExecutor(min(num_threads, 32))
     one = partial(_attempt, source, image_size=image_size, fit=fit)
-    with warnings.catch_warnings(), closing(_bar(source.name, len(files), progress)) as bar:
+    with warnings.catch_warnings(), closing(bar):
         warnings.simplefilter("ignore")  # Pillow warns of damaged notes and of large pictures
         try:
             for result in pool.map(one, [file.name for file in files]):
@@ -99,24 +97,6 @@ def _decoded(
                 yield result
         finally:
             pool.shutdown(cancel_futures=True)  # an interruption need not wait for the rest
-
-
-def _bar(name: str, total: int, progress: bool) -> tqdm:
-    from tqdm import tqdm  # here: what never reads a folder does without
-
-    interval = 0.2 if sys.stderr.isatty() else 5.0  # a log file keeps every line
-    bar = tqdm(
-        desc=f"reading {name}",
-        total=total,
-        unit="img",
-        delay=SHOW_AFTER,
-        mininterval=interval,
-        smoothing=0,
-        disable=not progress,
-    )
-    if progress:
-        bar.last_print_t -= interval  # the first line is due after the delay
-    return bar
 
 
 def _attempt(source: Source, name: str, *, image_size: int, fit: Fit) -> Picture | NotUsable:

@@ -131,7 +131,7 @@ def play(
     warnings.simplefilter("ignore")
     config = run_config(data, change, seed, total_images, data_root)
     settings: dict[str, Any] = {"dataset": _dataset(data, data_root), "judge": _judge(data, data_root)}
-    with suppress(Diverged, KeyboardInterrupt):
+    with suppress(Diverged):
         if (folder / CHECKPOINT).exists():
             resume(folder, progress=False, **settings)
         else:
@@ -143,6 +143,8 @@ def _work(queue: Any, scratch: Path, total_images: int, data_root: str, device: 
         data, change, seed = job
         try:
             play(scratch / f"{data}-{change}-{seed}", data, change, seed, total_images, data_root, device, precision)
+        except KeyboardInterrupt:  # or SIGTERM: the run is saved, and no other one is begun
+            return
         except Exception:
             traceback.print_exc()
 

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from dcgan_core.data import scale
 from dcgan_core.metrics.neighbours import nearest_neighbours
 
 THUMBNAIL = 8  # pixels a side
 LEAST_CONTRAST = 0.1  # standard deviation of pixels in [-1, 1]; plainer thumbnails are not stretched to it
 FALSE_ALARMS = 0.01  # share of real images, none of them a copy, that the search may take for one
 MIN_HELD_OUT = 20  # images: below, the nearness that only one in a hundred reaches is a guess
+
+
+CHUNK = 1_000  # images that are floats at a time
 
 
 class Copies(NamedTuple):
@@ -34,6 +38,11 @@ def thumbnails(images: Tensor) -> Tensor:
     return small / small.std(dim=1, keepdim=True).clamp(min=LEAST_CONTRAST)
 
 
+def thumbnails_of_pixels(pixels: Tensor) -> Tensor:
+    """The same of a data set's images, uint8 (N, C, S, S), a part at a time, so that memory stays near their size."""
+    return torch.cat([thumbnails(scale(part)) for part in pixels.split(CHUNK)])
+
+
 def copies(samples: Tensor, training: Tensor, held_out: Tensor) -> Copies | None:
     """How many samples (N, F) are copies of training images (T, F), judged by held-out images (M, F) in random order.
 
@@ -42,7 +51,7 @@ def copies(samples: Tensor, training: Tensor, held_out: Tensor) -> Copies | None
     is a copy if this ratio is as small as only 1 in 100 held-out images has it. Half of the held-out images set this
     limit and the other half is counted beside the samples, then they change places; shares are means of both. What a
     change hides from the vectors, for example `thumbnails`, it hides from this search. None with fewer than 20 held-out
-    images.
+    images, or if these are training images themselves: nothing can be told apart then.
 
     Three sets, one of which the generator has not seen: Meehan et al. 2020 (arXiv:2004.05675).
     """
@@ -51,6 +60,8 @@ def copies(samples: Tensor, training: Tensor, held_out: Tensor) -> Copies | None
     to_training = nearest_neighbours(samples, training).distances[:, 0]
     halves = [half.double() for half in held_out.chunk(2)]
     near = [nearest_neighbours(half, training).distances[:, 0] for half in halves]
+    if not torch.cat(near).any():
+        return None
     apart = [nearest_neighbours(halves[own], halves[1 - own]).distances[:, 0] for own in (0, 1)]
     real = [_ratio(first, second) for first, second in zip(near, apart, strict=True)]
     shares, real_shares = [], []

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import NAMES, Dataset, load, scale
-from dcgan_core.metrics.copies import copies, thumbnails
+from dcgan_core.data import NAMES, Dataset, load_for, scale
+from dcgan_core.metrics.copies import copies, thumbnails, thumbnails_of_pixels
 from dcgan_core.metrics.distances import Moments, class_divergence, coverage, frechet_distance, kernel_distance, moments
 from dcgan_core.metrics.features import GENERAL_NAME, Measuring, classifier_for, is_shipped, measure, measure_pixels
 from dcgan_core.metrics.general import General, general
@@ -175,27 +175,14 @@ def judge_for(
     classifier's, which works on `device`.
     """
 
-    def part(split: Literal["train", "test"]) -> Dataset:
-        return load(
-            name=config.data,
-            image_size=config.image_size,
-            channels=config.channels,
-            root=config.data_root,
-            split=split,
-            seed=config.seed,
-            fit=config.fit,
-            held_out=config.held_out,
-            say=False,
-        )
-
     embed: General | Callable[[Tensor], Tensor] | None  # first: what is missing should be said soon
     embed = None if features == "book" else EMBEDDINGS[features]()
-    held_out = part("test")
+    held_out = load_for(config, "test", say=False)
     num_held_out = len(held_out.images)
     if num_held_out < 2:
         raise InvalidInput(f"the data set {config.data!r} has one held-out image; a distribution needs at least two.")
     needs_training = held_out.labels is not None and not is_shipped(held_out.name)
-    train = part("train") if needs_training or training else None
+    train = load_for(config, "train", say=False) if needs_training or training else None
     if needs_training and train is not None and (few := fewest_per_class(train)) < ENOUGH_PER_CLASS:
         warnings.warn(
             f"a class of {train.name} has {few} images to learn from, fewer than {ENOUGH_PER_CLASS}: samples are "
@@ -219,8 +206,8 @@ def judge_for(
         reference_features=reference,
         num_classes=len(held_out.class_names),
         embed=embed,
-        training=None if known is None else _thumbnails(known),
-        held_out=None if known is None else _thumbnails(held_out.images)[order],
+        training=None if known is None else thumbnails_of_pixels(known),
+        held_out=None if known is None else thumbnails_of_pixels(held_out.images)[order],
     )
 
 
@@ -235,10 +222,6 @@ def _features(pixels: Tensor, classifier: Measuring, embed: General | Callable[[
     if embed is None or isinstance(embed, General):
         return measure_pixels(classifier if embed is None else embed, pixels)[0]
     return torch.cat([embed(scale(part)) for part in pixels.split(CHUNK)])
-
-
-def _thumbnails(pixels: Tensor) -> Tensor:
-    return torch.cat([thumbnails(scale(part)) for part in pixels.split(CHUNK)])
 
 
 def _random_order(length: int, seed: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dcgan_core.config import Config, InvalidInput
+from dcgan_core.config import Config, InvalidInput, first_line
 from dcgan_core.metrics.evaluation import Judge, judge_for
 from dcgan_core.models import Generator
 from dcgan_core.runs.ending import EVALUATION
@@ -47,8 +47,8 @@ class Examiner:
             yield
         except (InvalidInput, RuntimeError, OSError, ValueError) as error:
             self.possible = False
-            reason = str(error).strip().splitlines()[0].rstrip(".")
-            warnings.warn(f"the run goes on without evaluation, which is impossible here: {reason}.", stacklevel=4)
+            why = first_line(error)
+            warnings.warn(f"the run goes on without evaluation, which is impossible here: {why}.", stacklevel=4)
 
     def report(self, generator: Generator, config: Config, latents: torch.Tensor) -> dict[str, Any]:
         """What a line of metrics holds on the samples of these latents."""

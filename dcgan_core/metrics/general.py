@@ -8,6 +8,7 @@ compares it with other features by how they order known damage.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -40,16 +41,20 @@ class General(nn.Module):
         """The mean of every channel after each stage, (B, 248)."""
         if images.shape[-1] != SIZE:
             images = interpolate(images, SIZE, mode="bilinear", antialias=True, align_corners=False)
-        images = images.expand(-1, 3, -1, -1)
-        found = []
-        for stage in self.stages:
-            images = stage(images)
-            found.append(images.mean((2, 3)))
-        return torch.cat(found, dim=1)
+        return pooled(self.stages, images.expand(-1, 3, -1, -1))
 
     def head(self, features: Tensor) -> Tensor:
         """Logits of the one class, (B, 1): all zero."""
         return torch.zeros_like(features[:, :1])
+
+
+def pooled(stages: Iterable[nn.Module], images: Tensor) -> Tensor:
+    """The mean over all positions of every channel after each of the stages, side by side: (B, sum of the channels)."""
+    found = []
+    for stage in stages:
+        images = stage(images)
+        found.append(images.mean((2, 3)))
+    return torch.cat(found, dim=1)
 
 
 def general() -> General:

@@ -10,7 +10,7 @@ Source: Tan, Le 2019 (arXiv:1905.11946), table 1; EfficientNet-Lite has no squee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate, pad
 from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
 
 from dcgan_core.config import InvalidInput
+from dcgan_core.metrics.general import pooled
 from dcgan_core.metrics.inception import checked_weights, downloaded
 from dcgan_core.runtime import choose_machine
 
@@ -79,15 +80,6 @@ def first_stages() -> nn.Sequential:
             before = channels
         stages.append(nn.Sequential(*blocks))
     return nn.Sequential(*stages)
-
-
-def pooled(stages: Iterable[nn.Module], images: Tensor) -> Tensor:
-    """The mean over all positions of every channel after each of the stages, side by side: (B, sum of the channels)."""
-    found = []
-    for stage in stages:
-        images = stage(images)
-        found.append(images.mean((2, 3)))
-    return torch.cat(found, dim=1)
 
 
 def brought_to_size(images: Tensor) -> Tensor:

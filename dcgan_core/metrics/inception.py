@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dcgan_core.config import InvalidInput
+from dcgan_core.config import InvalidInput, first_line
 from dcgan_core.data import unscale
 from dcgan_core.runtime import choose_machine
 
@@ -96,9 +96,8 @@ def downloaded(url: str, sha256: str, features: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: another content, or cut short
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InvalidInput(
-            f"the weights of {features!r} could not be downloaded ({reason}): check the network, or leave out "
-            f"--features {features}."
+            f"the weights of {features!r} could not be downloaded ({first_line(error)}): check the network, or leave "
+            f"out --features {features}."
         ) from error
     return path

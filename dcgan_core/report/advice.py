@@ -16,14 +16,14 @@ FEW_IMAGES = 1_000
 LONG_AGO = 0.75  # of the run: a best that is older is one that was lost again
 WORSE = 1.15  # times the best distance: more than what other latents change
 BETTER = 0.95  # times the best distance of the first two thirds: still getting better
-MANY_TIMES = 200  # that each image was shown
+MANY_COPIES = 0.05  # share of the samples, beyond that of held-out images, that chance does not explain
 
 TREATMENTS = {
     "overflow": "start again with lower learning rates",
     "discriminator too strong": "lower --discriminator-learning-rate, or make its task harder with --augment or "
     "--instance-noise 0.1",
-    "collapsed": "start again with both learning rates halved, or with --minibatch-std",
-    "circling": "bring the two learning rates closer together, or add --r1-gamma 1 --discriminator-norm layer",
+    "collapsed": "start again with both learning rates halved",
+    "circling": "bring the two learning rates closer together",
 }
 WORDS = {
     "overflow": "A loss is no longer finite.",
@@ -59,7 +59,7 @@ def advise(
     """
     if not lines:
         return [Advice("The run has no measurements yet.", f"train on: {_resume(run)}")]
-    found = [Advice(WORDS[one.illness], TREATMENTS[one.illness]) for one in answers if one.answer == "yes"]
+    found = [Advice(WORDS[one.illness], treatment(one.illness, config)) for one in answers if one.answer == "yes"]
     seen, seconds = lines[-1]["images"], lines[-1]["seconds"]
     whole = config.total_steps * config.images_per_step
     if seen < whole:
@@ -67,10 +67,12 @@ def advise(
         found.append(
             Advice(f"The run was stopped at {seen:,} of {whole:,} images; the rest takes {rest}.", _resume(run))
         )
-    if nearest is not None and nearest.num_copies:
+    if nearest is not None and nearest.copies and nearest.copies.share > nearest.copies.real_share + MANY_COPIES:
+        share, real_share = nearest.copies
         found.append(
             Advice(
-                f"{nearest.num_copies} of {len(nearest.shares)} samples are nearly copies of training images.",
+                f"{share:.0%} of the samples seem to be copies of training images; of held-out images, "
+                f"{real_share:.0%} do.",
                 "stop earlier, show the discriminator changed images with --augment, or add images",
             )
         )
@@ -88,6 +90,16 @@ def advise(
     return found or [nothing]
 
 
+def treatment(illness: str, config: Config) -> str:
+    """What may help against it in the next run, of what this one did not have."""
+    if illness == "collapsed" and not config.minibatch_std:
+        return f"{TREATMENTS[illness]}, or with --minibatch-std"
+    if illness == "circling":
+        more = f"raise --r1-gamma from {config.r1_gamma:g}" if config.r1_gamma else "take --recipe default"
+        return f"{TREATMENTS[illness]}, or {more}"
+    return TREATMENTS[illness]
+
+
 def _from_distances(run: str | Path, config: Config, lines: Sequence[dict[str, Any]], whole: int) -> list[Advice]:
     """What the Fréchet distances over time say; nothing for a run that was stopped, or measured only twice."""
     measured = [(line["images"], line["frechet_distance"]) for line in evaluated(lines)]
@@ -99,12 +111,12 @@ def _from_distances(run: str | Path, config: Config, lines: Sequence[dict[str, A
     best_at, best = min(measured, key=lambda one: one[1])
     last_at, last = measured[-1]
     if best_at < LONG_AGO * last_at and last > WORSE * best:
+        falling = "let the rates fall with --rate-schedule cosine"
+        instead = falling if config.r1_gamma else "take --recipe default"
         return [
             Advice(
                 f"The best samples came at {best_at:,} images (distance {best:.3g}); at {last_at:,} it was {last:.3g}.",
-                f"train only {best_at:,} images, or "
-                + ("let the rates fall with --rate-schedule cosine" if config.r1_gamma else "take --recipe default")
-                + "; the best is kept",
+                f"train only {best_at:,} images, or {instead}; the best is kept",
             )
         ]
     early = [distance for at, distance in measured if at <= 2 / 3 * seen]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dcgan_core.config import LABELLED, Config
+from dcgan_core.config import LABELLED, RECIPES, Config
 from dcgan_core.data import NAMES
 from dcgan_core.report.advice import best_of, duration, evaluated
 from dcgan_core.report.charts import chart
@@ -78,13 +78,20 @@ def curves(lines: Sequence[Mapping[str, Any]], config: Config) -> list[dict[str,
     return found
 
 
-def numbers(lines: Sequence[dict[str, Any]], config: Config) -> list[dict[str, str]]:
-    """The last measured state beside the best: what, last, best, and how to read it."""
+def numbers(
+    lines: Sequence[dict[str, Any]], config: Config, compared: dict[str, dict[str, Any]] | None = None
+) -> list[dict[str, str]]:
+    """The last measured state beside the best: what, last, best, and how to read it.
+
+    `compared` holds their measures with latents that chose neither, which count where the run has come to its end.
+    """
     if not lines:
         return []
     measured = evaluated(lines)
     last = measured[-1] if measured else lines[-1]
     best = best_of(measured) if measured else lines[-1]
+    if compared:
+        last, best = last | compared["last"], best | compared.get("best", {})
     return [
         {"what": title, "last": _written(key, last[key]), "best": _written(key, best[key]), "reading": READINGS[key]}
         for key, title in TITLES.items()
@@ -105,16 +112,17 @@ def _is_finite(value: object) -> bool:
 
 
 def settings(config: Mapping[str, Any]) -> tuple[list[tuple[str, str, str]], list[tuple[str, str]]]:
-    """Settings that differ from their defaults, with these, and then the others."""
+    """Settings that differ from those that `train` starts from, with these, and then the others."""
     changed, unchanged = [], []
+    usual = Config(**RECIPES["default"]).to_dict()
     for field in dataclasses.fields(Config):
         if field.name not in config:
             continue
         value = config[field.name]
-        if _same(value, field.default):
+        if _same(value, usual[field.name]):
             unchanged.append((field.name, _plain(value)))
         else:
-            changed.append((field.name, _plain(value), _plain(field.default)))
+            changed.append((field.name, _plain(value), _plain(usual[field.name])))
     return changed, unchanged
 
 

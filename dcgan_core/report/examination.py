@@ -8,13 +8,13 @@ from statistics import median
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from dcgan_core.config import Config
-from dcgan_core.data import Batches, Dataset, scale
+from dcgan_core.data import Batches, Dataset
 from dcgan_core.iteration import advance
 from dcgan_core.metrics import nearest_neighbours
-from dcgan_core.metrics.neighbours import Neighbours
+from dcgan_core.metrics.copies import Copies, copies, thumbnails, thumbnails_of_pixels
+from dcgan_core.metrics.evaluation import MAX_TRAINING
 from dcgan_core.report.diagnosis import TREE, Log, Question, look, signs
 from dcgan_core.runtime import Machine
 from dcgan_core.state import State, draw_latents
@@ -26,11 +26,8 @@ MOST_SECONDS = 4.0  # that the updates between two looks may take
 WITH_A_SIDE = ("non-saturating", "minimax", "hinge")  # losses whose logits are positive for what counts as real
 IMPOSSIBLE = ("wrong range", "dead generator", "wrong mode")  # mistakes in code, which a run of the package has not
 
-SMALL = 16  # pixels that images are shrunk to before they are compared
 NUM_PAIRS = 8
-AT_ONCE = 2_000  # images in memory as numbers
 NUM_SPREAD = 100  # training images whose distances to one another are the measure
-NEARLY_A_COPY = 0.25  # of the distance that training images have to one another
 
 
 @dataclass(frozen=True)
@@ -95,55 +92,35 @@ def _cannot_ask(question: Question, now: dict[str, float], config: Config) -> st
 
 @dataclass(frozen=True)
 class Nearest:
-    """Samples, and the training image that is nearest to each."""
+    """Samples, and the training image that is nearest to each of the first."""
 
     samples: Tensor  # (N, C, S, S) in [-1, 1]
     images: Tensor  # uint8 (N, C, S, S)
     shares: list[float]  # their distance, as a share of that between training images
     num_images: int  # that were searched
-
-    @property
-    def num_copies(self) -> int:
-        """Samples so near to a training image that they look like copies of it."""
-        return sum(share < NEARLY_A_COPY for share in self.shares)
+    copies: Copies | None  # of all samples, where there are held-out images to judge them by
 
 
-def nearest(samples: Tensor, dataset: Dataset) -> Nearest:
-    """The nearest of all training images to each of the first samples (N, C, S, S), by pixels of the shrunk images.
+def nearest(samples: Tensor, dataset: Dataset, held_out: Dataset | None = None) -> Nearest:
+    """The nearest training image to each of the first samples (N, C, S, S), and how many of all seem to be copies.
 
-    Pixels see copies, and little else: two images of one kind can be far apart. The measure is the median distance of
-    a training image to its nearest neighbour among the others; of several images that are equal, one counts.
+    Images are compared as in `metrics.copies`, whose search it is. Shown beside them is how far they are apart: the
+    measure is the median distance of a training image to its nearest neighbour among the others; of several images that
+    are equal, one counts.
     """
-    samples = samples[:NUM_PAIRS]
-    some = dataset.images[_some(len(dataset.images))]
-    found = _two_nearest(_shrunk(torch.cat([samples, scale(some)])), dataset.images)
-    distances = found.distances[: len(samples), 0].tolist()
-    to_others = [distance for distance in found.distances[len(samples) :, 1].tolist() if 0 < distance < math.inf]
+    order = torch.randperm(len(dataset.images), generator=torch.Generator().manual_seed(0))[:MAX_TRAINING]
+    training = thumbnails_of_pixels(dataset.images[order])
+    drawn = thumbnails(samples)
+    found = nearest_neighbours(drawn[:NUM_PAIRS], training)
+    two = nearest_neighbours(
+        training[:NUM_SPREAD], training, k=min(2, len(training))
+    )  # of an image, the first is itself
+    to_others = [distance for distance in two.distances[:, -1].tolist() if distance > 0]
     spread = median(to_others) if to_others else 0.0
-    shares = [distance / spread if spread > 0 else math.inf for distance in distances]
-    return Nearest(samples, dataset.images[found.indices[: len(samples), 0]], shares, len(dataset.images))
-
-
-def _some(length: int) -> Tensor:
-    """Places of a few images, always the same."""
-    return torch.randperm(length, generator=torch.Generator().manual_seed(0))[:NUM_SPREAD]
-
-
-def _two_nearest(queries: Tensor, images: Tensor) -> Neighbours:
-    """The two nearest of the images, uint8 (N, C, S, S), for each shrunk query; of an image, the first is itself.
-
-    A part of the images at a time is shrunk and compared. Where there is only one, the second is infinitely far.
-    """
-    distances, indices = torch.full((len(queries), 2), torch.inf).double(), torch.zeros(len(queries), 2).long()
-    for start in range(0, len(images), AT_ONCE):
-        references = _shrunk(scale(images[start : start + AT_ONCE]))
-        found = nearest_neighbours(queries, references, k=min(2, len(references)))
-        both = torch.cat([distances, found.distances], dim=1)
-        distances, order = both.topk(2, dim=1, largest=False)
-        indices = torch.cat([indices, found.indices + start], dim=1).gather(1, order)
-    return Neighbours(distances, indices)
-
-
-def _shrunk(images: Tensor) -> Tensor:
-    """Images (N, C, S, S) as vectors (N, C * 16 * 16)."""
-    return interpolate(images, (SMALL, SMALL), mode="bilinear", antialias=True, align_corners=False).flatten(1)
+    return Nearest(
+        samples=samples[:NUM_PAIRS],
+        images=dataset.images[order[found.indices[:, 0]]],
+        shares=[distance / spread if spread > 0 else math.inf for distance in found.distances[:, 0].tolist()],
+        num_images=len(training),
+        copies=None if held_out is None else copies(drawn, training, thumbnails_of_pixels(held_out.images)),
+    )

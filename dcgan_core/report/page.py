@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,8 +15,8 @@ from markupsafe import Markup, escape
 from torch import Tensor
 
 from dcgan_core import __version__
-from dcgan_core.config import Config, InvalidInput
-from dcgan_core.data import Dataset, load_for
+from dcgan_core.config import Config, InvalidInput, first_line
+from dcgan_core.data import load_for
 from dcgan_core.data.latents import numbered_latents
 from dcgan_core.report import pictures
 from dcgan_core.report.advice import Advice, advise, best_of, evaluated
@@ -26,6 +25,7 @@ from dcgan_core.report.examination import Nearest, ask, nearest
 from dcgan_core.runs import CHECKPOINT, read_config, read_metrics
 from dcgan_core.runs.card import printable, publishable
 from dcgan_core.runs.continuing import moved
+from dcgan_core.runs.ending import read_evaluation
 from dcgan_core.runs.files import write_whole
 from dcgan_core.runs.folder import choose_checkpoint, read_provenance
 from dcgan_core.runtime import Device, choose_machine
@@ -74,20 +74,24 @@ def _compose(run: Path, data: str | None, data_root: str | None, device: Device)
         try:
             return find()
         except (InvalidInput, OSError, RuntimeError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-            missing.append(f"{what}: {reason}.")
+            missing.append(f"{what}: {first_line(error)}.")
             return None
 
+    compared = read_evaluation(run)
     machine = choose_machine(device, "float32")
     history = attempt("who made the run", lambda: read_provenance(run)) or []
     grids = attempt("how the samples came about", lambda: pictures.frames(run, config)) or []
-    dataset = attempt("the training images", lambda: _load(config, data, data_root))
+    dataset = attempt("the training images", lambda: load_for(moved(config, data, data_root), say=False))
+    held_out = None
+    if dataset is not None:
+        where = moved(config, data, data_root)
+        held_out = attempt("the held-out images", lambda: load_for(where, "test", say=False))
     which = choose_checkpoint(run, "auto")
     state = attempt("samples", lambda: load_state(run, machine, checkpoint=which))
     samples = None if state is None else _draw(state, config)
     near = None
     if samples is not None and dataset is not None:
-        near = attempt("the nearest training images", lambda: nearest(samples, dataset))
+        near = attempt("the nearest training images", lambda: nearest(samples, dataset, held_out))
     answers = []
     if dataset is not None and lines and (run / CHECKPOINT).exists():
         per_update = lines[-1]["seconds"] / max(1, lines[-1]["images"]) * config.images_per_step
@@ -116,7 +120,8 @@ def _compose(run: Path, data: str | None, data_root: str | None, device: Device)
         cropped=side // config.image_size if side < pictures.COLUMNS * config.image_size else 0,
         pixelated=config.image_size <= pictures.SMALL,
         charts=curves(lines, config),
-        numbers=numbers(lines, config),
+        numbers=numbers(lines, config, compared),
+        compared=compared is not None,
         has_best=is_best is False,
         is_best=is_best is True,
         pairs=None if near is None else _pairs(near, config),
@@ -127,13 +132,6 @@ def _compose(run: Path, data: str | None, data_root: str | None, device: Device)
         publishing=publishing(record["config"], near is not None),
     )
     return page, advise(run, config, lines, **found)
-
-
-def _load(config: Config, data: str | None, data_root: str | None) -> Dataset:
-    config = moved(config, data, data_root)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is odd about the files, the run has said when it read them
-        return load_for(config)
 
 
 def _draw(state: State, config: Config) -> Tensor:
@@ -162,8 +160,9 @@ def _pairs(near: Nearest, config: Config) -> dict[str, Any]:
         for number, share in enumerate(near.shares)
     ]
     reading = (
-        f"Left of each pair a sample, right the nearest of {near.num_images:,} training images, compared by their "
-        "pixels at 16 x 16. Below, how far they are apart, where 1× is how far a training image usually is from the "
+        f"Left of each pair a sample, right the nearest of {near.num_images:,} training images, compared as "
+        "thumbnails of 8 x 8 pixels of equal brightness and contrast. Below, how far they are apart, where 1× is how "
+        "far a training image usually is from the "
         "one nearest to it. Well below 1× with the same picture on both sides means that the generator has learnt "
         "images by heart."
     )

@@ -18,7 +18,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from dcgan_core.config import InvalidInput
+from dcgan_core.config import InvalidInput, first_line
 from dcgan_core.runs.files import write_whole
 
 FORMAT = "dcgan_core checkpoint"
@@ -98,7 +98,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return from_bytes(content), facts
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidInput(
-            f"the checkpoint {str(path)!r} is damaged or not a safetensors file ({_first_line(error)}): "
+            f"the checkpoint {str(path)!r} is damaged or not a safetensors file ({first_line(error)}): "
             "restore it from a copy, or start a new run."
         ) from error
 
@@ -113,7 +113,3 @@ def _header(content: bytes) -> dict[str, str]:
     if not (isinstance(named, dict) and all(isinstance(value, str) for value in named.values())):
         raise ValueError("its header makes no sense")
     return named
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -93,7 +93,7 @@ def check_best_discriminator(best: Callable[[np.ndarray, np.ndarray, float], np.
     )
     require(
         not np.allclose(three, 3 * p / (p + q)),
-        "Your answer exceeds 1: the real points' weight belongs into the sum below the line, too.",
+        "Your answer exceeds 1: the real points' weight belongs in the sum below the line, too.",
     )
     expected = 3 * p / (3 * p + q)
     require(

@@ -105,13 +105,24 @@ def test_the_slider_moves_by_keys_and_shows_one_grid_at_a_time(opened: Page) -> 
 
 
 def test_the_film_plays_once_and_stops_at_its_end(opened: Page) -> None:
-    button = opened.get_by_role("button", name="Play")
-    button.click()
-    stop = opened.get_by_role("button", name="Stop")
-    expect(stop).to_be_visible()
-    expect(opened.locator("output")).to_have_text("104")
-    expect(stop).to_be_hidden()
-    expect(opened.locator("output")).to_have_text("400")
+    opened.evaluate(
+        """() => {
+        const watched = (selector) => {
+            const element = document.querySelector(selector), seen = [];
+            new MutationObserver(() => seen.push(element.textContent)).observe(
+                element, {childList: true, characterData: true, subtree: true});
+            return seen;
+        };
+        window.moments = watched("output");
+        window.words = watched("#film button");
+    }"""
+    )
+    opened.get_by_role("button", name="Play").click()
+    expect(opened.get_by_role("button", name="Play")).to_be_visible(timeout=30_000)
+    assert opened.evaluate("window.words") == ["Stop", "Play"]
+    assert opened.evaluate("window.moments") == ["0", "104", "200", "304", "400"]
+    opened.wait_for_timeout(1_000)
+    assert len(opened.evaluate("window.moments")) == 5, "it goes on"
 
 
 @pytest.mark.parametrize("opened", [{"still": True}], indirect=True, ids=str)

@@ -28,13 +28,22 @@ class _Lines(tqdm):
         return write
 
 
-def progress_bar(what: str, *, total: int, initial: int = 0, unit: str = "img", shown: bool = True) -> tqdm:
-    """A bar on stderr that counts to `total`. At most about 100 updates where that is no terminal."""
+def progress_bar(
+    what: str, *, total: int, initial: int = 0, unit: str = "img", shown: bool = True, delay: float = 0.0
+) -> tqdm:
+    """A bar on stderr that counts to `total`. At most about 100 updates where that is no terminal.
+
+    With a `delay`, in seconds, what is done sooner has no bar, and what takes longer has its first update then.
+    """
     common: dict[str, Any] = {"desc": what, "total": total, "initial": initial, "unit": unit, "unit_scale": True}
-    common["disable"] = not shown
+    common |= {"disable": not shown, "delay": delay}
     if sys.stderr.isatty():
-        return tqdm(**common)
-    if "ipykernel" in sys.modules:
-        return tqdm(**common, mininterval=CALM)
-    percent = max(1, total // 100)
-    return _Lines(**common, mininterval=SELDOM, miniters=percent, maxinterval=NEVER_LONGER)
+        bar = tqdm(**common)
+    elif "ipykernel" in sys.modules:
+        bar = tqdm(**common, mininterval=CALM)
+    else:
+        percent = max(1, total // 100)
+        bar = _Lines(**common, mininterval=SELDOM, miniters=percent, maxinterval=NEVER_LONGER)
+    if shown and delay:
+        bar.last_print_t -= bar.mininterval
+    return bar
