@@ -79,6 +79,7 @@ def test_features_that_see_everything_are_perfect_and_blind_ones_are_not(monkeyp
     assert {len(each) for each in seeing["distances"].values()} == {judging.NUM_SPLITS}
     assert shares(seeing)["ordered"] > 0.75 > 0.6 > shares(blind)["ordered"]
     assert seeing["copies"]["noise 1"] > 0.9 and seeing["real_copies"] < 0.1
+    assert set(blind["copies"].values()) == {0.0}, "features that take all images for one find no copies"
     assert all(math.isfinite(value) for rows in seeing["kernel_distances"].values() for row in rows for value in row)
 
 

@@ -173,8 +173,8 @@ def measured(features: Callable[[Tensor], Tensor], images: Tensor, kinds: Tensor
         "num_features": clean.shape[1],
         "distances": distances,
         "kernel_distances": kernel,
-        "copies": {name: each.share for name, each in found.items() if each},
-        "real_copies": next(each.real_share for each in found.values() if each),
+        "copies": {name: each.share if each else 0.0 for name, each in found.items()},  # none is told apart: none found
+        "real_copies": max(each.real_share if each else 0.0 for each in found.values()),
         "seconds": seconds,
     }
 
