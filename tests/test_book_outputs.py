@@ -14,13 +14,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import fresh_outputs  # noqa: E402
+import side_by_side  # noqa: E402
 
 CONFIG = f"""
 title: Tiny
 only_build_toc_files: true
 execute: {{execute_notebooks: cache}}
 sphinx:
-  local_extensions: {{fresh_outputs: {ROOT / "book" / "_ext"}}}
+  local_extensions: {{fresh_outputs: {ROOT / "book" / "_ext"}, side_by_side: {ROOT / "book" / "_ext"}}}
   config:
     outputs_depend_on_packages: [tiny_core]
     outputs_depend_on_environment: [DCGAN_SMOKE]
@@ -30,6 +31,9 @@ import os, tiny_core
 open("executions.log", "a").write("once\\n")
 print("smoke" if os.environ.get("DCGAN_SMOKE") else "full", tiny_core.answer())
 """
+
+
+OURS = {"DCGAN_SMOKE", "OMP_NUM_THREADS"}  # environment variables that the build looks at
 
 
 class TinyBook:
@@ -48,17 +52,22 @@ class TinyBook:
         self.book = folder / "book"
         self.book.mkdir()
         (self.book / "_config.yml").write_text(CONFIG)
-        (self.book / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n- file: chapter\n")
+        (self.book / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n")
         (self.book / "intro.md").write_text("# Intro\n\nWords.\n")
+        self.add("chapter", CODE)
+
+    def add(self, name, code):
+        with (self.book / "_toc.yml").open("a") as toc:
+            toc.write(f"- file: {name}\n")
         notebook = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
-        notebook.cells = [nbformat.v4.new_markdown_cell("# Chapter"), nbformat.v4.new_code_cell(CODE.strip())]
-        nbformat.write(notebook, self.book / "chapter.ipynb")
+        notebook.cells = [nbformat.v4.new_markdown_cell("# Chapter"), nbformat.v4.new_code_cell(code.strip())]
+        nbformat.write(notebook, self.book / f"{name}.ipynb")
 
     def set_answer(self, answer):
         (self.package / "data" / "answer.txt").write_text(answer)
 
     def build(self, **environment):
-        inherited = {name: value for name, value in os.environ.items() if name != "DCGAN_SMOKE"}
+        inherited = {name: value for name, value in os.environ.items() if name not in OURS}
         return subprocess.run(
             [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "--keep-going"],
             cwd=self.book,
@@ -99,6 +108,7 @@ def test_a_change_of_package_or_environment_executes_again_and_nothing_else_does
 @pytest.mark.slow
 def test_a_failing_chapter_fails_every_build_until_it_is_repaired(tmp_path):
     book = TinyBook(tmp_path)
+    book.add("other", "print(1)")  # executed beside it
     (book.package / "data" / "answer.txt").unlink()
     assert book.build().returncode != 0
     again = book.build()
@@ -109,6 +119,31 @@ def test_a_failing_chapter_fails_every_build_until_it_is_repaired(tmp_path):
     repaired = book.build()
     assert repaired.returncode == 0, repaired.stderr
     assert "full repaired" in book.page()
+
+
+MEETING = """
+import os, time
+from pathlib import Path
+Path("{own}.is_here").touch()
+deadline = time.monotonic() + 60
+while not Path("{other}.is_here").exists():
+    assert time.monotonic() < deadline, "{other} never came"
+    time.sleep(0.1)
+print("they met, with threads:", os.environ["OMP_NUM_THREADS"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(side_by_side.num_processors() < 2, reason="one processor executes one notebook at a time")
+def test_chapters_are_executed_side_by_side_with_one_thread_each_and_once(tmp_path):
+    book = TinyBook(tmp_path)
+    book.add("first", MEETING.format(own="first", other="second"))
+    book.add("second", MEETING.format(own="second", other="first"))
+    done = book.build()
+    assert done.returncode == 0, done.stderr
+    for name in ("first", "second"):
+        assert "they met, with threads: 1" in (book.book / "_build" / "html" / f"{name}.html").read_text()
+    assert book.num_executions() == 1
 
 
 def test_another_version_of_torch_makes_every_output_outdated(monkeypatch):

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from dcgan_core.config import Config
+from dcgan_core.data import named
 from dcgan_core.laboratory import longer
-from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, EVALUATIONS, jobs, run_config, study
+from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, jobs, run_config, study
 from dcgan_core.runs.files import write_json
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import Stopped, train
@@ -44,20 +45,28 @@ def test_a_study_that_is_stopped_has_all_settings_with_fewer_seeds():
     assert [seed for _, _, seed in order] == [0] * 4 + [1] * 4
 
 
-@pytest.mark.slow
-def test_a_study_writes_a_line_for_each_run_and_goes_on_where_it_was(tmp_path, monkeypatch):
+@pytest.fixture
+def small(monkeypatch):
+    """A study of few letters of 16 pixels, with two evaluations of a run."""
+    monkeypatch.setattr(named, "NUM_GLYPHS", {"train": 600, "test": 400})
     monkeypatch.setitem(DATA["letters"], "image_size", 16)
-    out, played = tmp_path / "longer.jsonl", []
-    monkeypatch.setattr(longer, "_work", lambda queue, *rest: None)
-    settings = {"data": ("letters",), "changes": (AS_IT_IS,), "total_images": 20 * 64, "device": "cpu"}
-    monkeypatch.setattr(longer, "_note", lambda out, folder, *job: played.append(job))
-    longer.play(tmp_path / "run", "letters", AS_IT_IS, 0, 20 * 64, "data", "cpu")
-    monkeypatch.undo()
+    monkeypatch.setattr(longer, "EVALUATIONS", 2)
+    for kept in (longer._dataset, longer._judge):
+        kept.cache_clear()
+    yield
+    for kept in (longer._dataset, longer._judge):
+        kept.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_study_writes_a_line_for_each_run_and_goes_on_where_it_was(tmp_path, small):
+    out, length = tmp_path / "longer.jsonl", 4 * 64
+    longer.play(tmp_path / "run", "letters", AS_IT_IS, 0, length, "data", "cpu")
     longer._note(out, tmp_path / "run", "letters", AS_IT_IS, 0)
     (line,) = map(json.loads, out.read_text().splitlines())
-    assert line["finished"] and len([row for row in line["metrics"] if "frechet_distance" in row]) == EVALUATIONS
-    study(out, seeds=(0,), processes=1, minutes=1, **settings)  # nothing is left to be played
-    assert len(out.read_text().splitlines()) == 1
+    assert line["finished"] and [row["images"] for row in line["metrics"] if "frechet_distance" in row] == [128, 256]
+    study(out, data=("letters",), changes=(AS_IT_IS,), seeds=(0,), total_images=length, device="cpu", minutes=1)
+    assert len(out.read_text().splitlines()) == 1, "nothing was left to be played"
 
 
 def test_a_worker_that_is_asked_to_stop_begins_no_other_run(tmp_path, monkeypatch):
@@ -74,18 +83,17 @@ def test_a_worker_that_is_asked_to_stop_begins_no_other_run(tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_run_that_is_kept_goes_on_and_is_recorded_at_its_end_only(tmp_path, monkeypatch):
-    monkeypatch.setitem(DATA["letters"], "image_size", 16)
+def test_a_run_that_is_kept_goes_on_and_is_recorded_at_its_end_only(tmp_path, small):
     out, folder = tmp_path / "longer.jsonl", tmp_path / "runs" / "letters-recipe-0"
-    short = run_config("letters", "recipe", 0, 20 * 64)
-    train(replace(short, total_images=10 * 64), folder, progress=False, machine=choose_machine("cpu", "float32"))
+    short = run_config("letters", "recipe", 0, 4 * 64)
+    train(replace(short, total_images=2 * 64), folder, progress=False, machine=choose_machine("cpu", "float32"))
     write_json(folder / "config.json", short.to_dict())  # as if it had been stopped half-way
     longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
     assert not out.exists()
-    longer.play(folder, "letters", "recipe", 0, 20 * 64, "data", "cpu")
+    longer.play(folder, "letters", "recipe", 0, 4 * 64, "data", "cpu")
     longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
     (line,) = map(json.loads, out.read_text().splitlines())
-    assert line["finished"] and [entry.get("resumed_at_images") for entry in line["provenance"]] == [None, 10 * 64]
+    assert line["finished"] and [entry.get("resumed_at_images") for entry in line["provenance"]] == [None, 2 * 64]
 
 
 def test_the_record_that_ships_holds_runs_of_these_settings_and_says_which_were_not_finished():
