@@ -89,6 +89,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "outcomes",
         "comparison",
         "longer",
+        "lengths",
         "damages",
         "judging",
     ),

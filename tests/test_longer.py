@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from dcgan_core.config import Config
 from dcgan_core.data import named
 from dcgan_core.laboratory import longer
+from dcgan_core.laboratory.lengths import summary
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, jobs, run_config, study
-from dcgan_core.runs.files import write_json
+from dcgan_core.runs.files import add_line, write_json
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import Stopped, train
 
@@ -94,6 +96,26 @@ def test_a_run_that_is_kept_goes_on_and_is_recorded_at_its_end_only(tmp_path, sm
     longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
     (line,) = map(json.loads, out.read_text().splitlines())
     assert line["finished"] and [entry.get("resumed_at_images") for entry in line["provenance"]] == [None, 2 * 64]
+
+
+def test_few_letters_are_the_first_of_all_and_files_lie_with_the_downloaded_data(monkeypatch):
+    monkeypatch.setattr(named, "NUM_GLYPHS", {"train": 1_200, "test": 100})
+    longer._dataset.cache_clear()
+    few, every = longer._dataset("1,000 letters", "data"), longer._dataset("letters", "data")
+    longer._dataset.cache_clear()
+    assert few.images.equal(every.images[:1_000]) and few.labels.equal(every.labels[:1_000])
+    assert len(every.images) == 1_200
+    assert run_config("characters", AS_IT_IS, 0, 400_000, "sets").data == str(Path("sets", "pixel_characters64.zip"))
+
+
+def test_the_table_has_medians_of_the_runs_that_came_so_far(tmp_path):
+    """Three runs of 200,000 images or more, one of them to 800,000, and one that was hardly begun."""
+    record = tmp_path / "longer.jsonl"
+    for seed, distances in enumerate(([60, 30], [50, 20], [40, 10, 25, 40], [99])):
+        places = [(100_000, 200_000), (100_000, 200_000), (100_000, 200_000, 400_000, 800_000), (100_000,)][seed]
+        rows = [{"images": at, "frechet_distance": d} for at, d in zip(places, distances, strict=True)]
+        add_line(record, json.dumps({"data": "mnist", "change": "R1", "metrics": [*rows, {"images": 900_000}]}))
+    assert summary(record).splitlines()[2] == "| mnist | R1 | 20 (3) | 25 (1) | 40 (1) | 1.00 | 3 |"
 
 
 def test_the_record_that_ships_holds_runs_of_these_settings_and_says_which_were_not_finished():

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from dcgan_core.config import RECIPES, Config
-from dcgan_core.data import Dataset, load
+from dcgan_core.data import Dataset, load_for
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs.files import add_line
 from dcgan_core.runtime import Device, Precision, choose_machine
@@ -65,6 +65,8 @@ DATA: dict[str, dict[str, Any]] = {
     "mnist": {"data": "mnist"},
     "letters": {"data": "glyphs"},
     "clothes": {"data": "fashion-mnist"},
+    "1,000 letters": {"data": "glyphs"},
+    "characters": {"data": "pixel_characters64.zip", "channels": 3},
     "letters 64": {
         "data": "glyphs",
         "image_size": 64,
@@ -76,6 +78,8 @@ DATA: dict[str, dict[str, Any]] = {
         "discriminator_learning_rate": 5e-4,
     },
 }
+FIRST = {"1,000 letters": 1_000}  # images that are trained on; of the others, all
+FILES = {"characters"}  # found in the folder of the downloaded data sets
 RECORD = Path(__file__).with_suffix(".jsonl")
 EVALUATIONS = 20  # of a run, at equal distances
 SEEDS = (0, 1, 2)
@@ -87,6 +91,8 @@ def run_config(data: str, change: str, seed: int, total_images: int, data_root: 
     rare = {"log_every_images": every, "sample_every_images": total_images, "checkpoint_every_images": every}
     settings = {**DATA[data], **_scaled(DATA[data], CHANGES[change]), "data_root": data_root, "seed": seed}
     settings |= {**rare, "evaluate_every_images": every, "total_images": total_images}
+    if data in FILES:
+        settings["data"] = str(Path(data_root, settings["data"]))
     return replace(Config(), **settings)
 
 
@@ -106,7 +112,9 @@ def jobs(data: Iterable[str], changes: Iterable[str], seeds: Iterable[int]) -> I
 @cache
 def _dataset(data: str, data_root: str) -> Dataset:
     config = run_config(data, AS_IT_IS, 0, EVALUATIONS * 10_000, data_root)
-    return load(config.data, image_size=config.image_size, channels=config.num_channels, root=data_root)
+    whole = load_for(config)
+    few = slice(FIRST.get(data))
+    return replace(whole, images=whole.images[few], labels=None if whole.labels is None else whole.labels[few])
 
 
 @cache
@@ -166,7 +174,7 @@ def study(
 
     Args:
         out: File of runs, one JSON object a line; it may exist.
-        data: Some of mnist, letters, clothes, letters 64.
+        data: Some of mnist, letters, clothes, 1,000 letters, characters, letters 64.
         changes: Settings by name; see `CHANGES`.
         seeds: Seeds of each setting.
         total_images: Length of each run.
