@@ -56,15 +56,16 @@ test-notebooks: $(INSTALLED) ## Run every chapter in smoke mode
 	DCGAN_SMOKE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake --nbmake-timeout=300 -n $(WORKERS) notebooks
 
 SECONDS ?= 600
+FUZZED := tests/test_fuzz.py tests/test_card.py tests/site/test_playground_link.py
 fuzz: $(INSTALLED) ## Damage and forge at random what is read from outside, for at most SECONDS=600
-	DCGAN_FUZZ=100000 OMP_NUM_THREADS=1 timeout $(SECONDS) $(BIN)/python -m pytest -x -n $(WORKERS) tests/test_fuzz.py \
+	DCGAN_FUZZ=100000 OMP_NUM_THREADS=1 timeout $(SECONDS) $(BIN)/python -m pytest -x -n $(WORKERS) $(FUZZED) \
 		|| [ $$? -eq 124 ]
 
 mutants: $(INSTALLED) ## Change the package for the worse, over and over, and see that tests fail: ROOM=losses for one room
 	$(BIN)/python tests/mutants/run.py --workers $(WORKERS) $(if $(ROOM),--room $(ROOM))
 
 test-site: site ## Build the site and test its pages
-	$(BIN)/python -m pytest tests/site
+	$(PYTEST) tests/site
 
 # Without a GPU, or with SMALL=1, everything runs in a small form. DATA is a folder with mnist/ and fashion-mnist/.
 gpu-report: $(INSTALLED) ## Test, time and train on this machine's GPU, for a report in REPORT (gpu_report); 8 minutes at most

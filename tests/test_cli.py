@@ -66,6 +66,15 @@ def test_train_sample_resume_and_evaluate_work_one_after_the_other(run, trained,
     assert report["kid_error"] > 0 and 0 <= report["one_nn_accuracy"] <= 1
 
 
+def test_another_seed_measures_other_samples_and_the_same_seed_the_same(run, trained):
+    def distance(seed: int) -> float:
+        code, output, _ = run("evaluate", trained, "--num-samples", 100, "--seed", seed)
+        assert code == 0 and json.loads(output)["seed"] == seed
+        return json.loads(output)["frechet_distance"]
+
+    assert distance(3) == distance(3) != distance(4)
+
+
 def test_evaluate_counts_the_letters_of_a_run_on_glyphs(run, tmp_path, monkeypatch):
     monkeypatch.setattr(named, "NUM_GLYPHS", {"train": 600, "test": 400})
     assert run("train", "--data", "glyphs", "--out", tmp_path / "run", *QUICK)[0] == 0
