@@ -109,6 +109,7 @@ def test_a_photograph_of_a_wider_space_has_the_colours_that_a_screen_shows(forma
     "written",
     [
         of_colours(SRGB, to_light(LEVELS)),
+        of_colours(SRGB, (to_light(LEVELS) + LEVELS**2.2) / 2),
         ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
         b"",
         b"no profile at all",

@@ -198,7 +198,9 @@ def judge_for(
         embed, name = general().to(device), GENERAL_NAME  # a classifier of a few images is no measure of distances
     order = _random_order(num_held_out)
     reference = _features(held_out.images, classifier, embed)[order]
-    known = None if train is None or not training else train.images[_random_order(len(train.images))[:MAX_TRAINING]]
+    known = None
+    if train is not None and training:
+        known = thumbnails_of_pixels(train.images, _random_order(len(train.images))[:MAX_TRAINING])
     return Judge(
         classifier=classifier,
         features_name=name if features == "book" else features,
@@ -206,7 +208,7 @@ def judge_for(
         reference_features=reference,
         num_classes=len(held_out.class_names),
         embed=embed,
-        training=None if known is None else thumbnails_of_pixels(known),
+        training=known,
         held_out=None if known is None else thumbnails_of_pixels(held_out.images)[order],
     )
 
