@@ -167,7 +167,7 @@ def in_proportion(measured: dict[str, Any]) -> str | None:
     if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
         return None
     num, real, matched = values
-    return f"{num:,} held-out real images score {real:.3g} against others, and as many samples {matched:.3g}"
+    return f"{num:,} real images score {real:.3g} against others, and as many samples {matched:.3g}"
 
 
 def duration(seconds: float) -> str:

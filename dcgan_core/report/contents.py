@@ -24,7 +24,7 @@ READINGS = {
     "the same features and as many samples.",
     "matched_distance": "The same distance of fewer samples, as many as there are real images in the next row: these "
     "two can be compared.",
-    "real_distance": "The same distance of held-out real images from other ones: what perfect samples would score.",
+    "real_distance": "The same distance of real images from other ones: what perfect samples would score.",
     "recognised": "How many of the samples a classifier of such images is sure of (at least 90%).",
     "classes_covered": "Classes of which at least one sample was recognised; classes that are missing are the sign of "
     "mode collapse.",
