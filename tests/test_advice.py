@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dcgan_core.config import Config
-from dcgan_core.report.advice import TREATMENTS, WORDS, advise, best_of, duration, evaluated, outcome
+from dcgan_core.report.advice import TREATMENTS, WORDS, advise, best_of, duration, evaluated, in_proportion, outcome
 from dcgan_core.report.diagnosis import TREE
 from dcgan_core.report.examination import IMPOSSIBLE, Answer
 
@@ -45,6 +45,15 @@ def test_only_lines_with_a_distance_were_evaluated_and_the_first_of_equals_is_th
     assert [one["images"] for one in found] == [4, 5, 6]
     assert best_of(found)["images"] == 5
     assert evaluated([{"images": 1, "frechet_distance": None}]) == []
+
+
+def test_a_distance_is_put_in_proportion_to_that_of_real_images_where_there_are_enough():
+    measured = {"frechet_distance": 14.4, "num_matched": 1_060, "real_distance": 4.7252, "matched_distance": 14.73}
+    found = in_proportion(measured)
+    assert found == "1,060 real images score 4.73 against others, and as many samples 14.7"
+    for name in ("num_matched", "real_distance", "matched_distance"):
+        assert in_proportion(measured | {name: None}) is None
+        assert in_proportion({key: value for key, value in measured.items() if key != name}) is None
 
 
 def test_an_outcome_names_the_best_and_what_the_last_is_beside_it():

@@ -33,6 +33,8 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "walks",
         "augmentation",
         "files",
+        "colours",
+        "foreign",
         "pixels",
         "cache",
         "progress",

@@ -229,6 +229,21 @@ def test_a_program_may_have_given_other_images_than_the_config_names():
     assert "other images" not in model_card("a", RECORD)
 
 
+def test_a_card_says_what_real_images_would_score_if_the_record_knows():
+    scale = {"num_matched": 1_060, "matched_distance": 21.34, "real_distance": 3.21}
+    card = model_card("a", changed("evaluation", **scale))
+    assert "20.6 (in equal numbers, 1,060: 21.3, where real images score 3.2)" in card
+    assert "equal numbers" not in model_card("a", RECORD)
+    assert "equal numbers" not in model_card("a", changed("evaluation", **(scale | {"real_distance": None})))
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(20.4, "20 seconds"), (89, "89 seconds"), (600, "10 minutes")])
+def test_a_short_training_is_not_said_to_take_no_time(seconds, words):
+    record = copy.deepcopy(RECORD)
+    record["metrics"][-1]["seconds"] = seconds
+    assert f"real images in {words}, seed" in model_card("a", record)
+
+
 def test_a_card_of_data_without_labels_has_no_classes():
     card = model_card("a", changed("evaluation", num_classes=None, classes_covered=None, recognised=None))
     assert "20.6" in card and "classes covered" not in card and "None" not in card

@@ -51,6 +51,13 @@ def test_the_last_measured_state_stands_beside_the_best_with_a_sentence_on_each(
     assert all(row["reading"].endswith(".") for row in numbers(LINES, CONFIG))
 
 
+def test_real_images_stand_below_the_samples_where_the_run_has_come_to_its_end():
+    compared = {"images": 3_000, "frechet_distance": 19.0, "matched_distance": 22.0, "real_distance": 4.5}
+    rows = {row["what"]: row["best"] for row in numbers(LINES, CONFIG, {"last": compared, "best": compared})}
+    assert list(rows)[1:4] == ["Fréchet distance", "The same, in equal numbers", "Real images, in equal numbers"]
+    assert list(rows.values())[1:4] == ["19.0", "22.0", "4.50"]
+
+
 @pytest.fixture
 def drawn(monkeypatch) -> list[dict]:
     """What the charts are asked to draw."""

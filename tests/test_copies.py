@@ -8,7 +8,8 @@ import torch
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from dcgan_core.metrics.copies import copies, thumbnails
+from dcgan_core.data import scale
+from dcgan_core.metrics.copies import copies, thumbnails, thumbnails_of_pixels
 
 
 def normal(num: int, seed: int, *, num_features: int = 6) -> Tensor:
@@ -97,3 +98,12 @@ def test_a_blank_image_stays_blank():
     found = thumbnails(drawn(9, 0))
     torch.testing.assert_close(found.mean(dim=1), torch.zeros(9), atol=1e-5, rtol=0)
     torch.testing.assert_close(found.std(dim=1), torch.ones(9), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1_000])
+def test_thumbnails_of_chosen_pixels_are_those_of_a_copy_of_them(monkeypatch, chunk):
+    monkeypatch.setattr("dcgan_core.metrics.copies.CHUNK", chunk)
+    pixels = torch.randint(256, (20, 3, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    chosen = torch.randperm(20, generator=torch.Generator().manual_seed(1))[:9]
+    torch.testing.assert_close(thumbnails_of_pixels(pixels, chosen), thumbnails(scale(pixels[chosen])))
+    torch.testing.assert_close(thumbnails_of_pixels(pixels), thumbnails(scale(pixels)))

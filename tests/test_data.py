@@ -261,15 +261,15 @@ def test_unreadable_files_are_named_in_one_warning_and_the_rest_is_used(tmp_path
     for number in range(3):
         grey(number).save(tmp_path / f"good{number}.png")
     whole = (tmp_path / "good0.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.png").write_bytes(whole[:4])
     (tmp_path / "notes.txt").write_text("not an image")
-    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "noise.jpg").write_bytes(b"neither")
     (tmp_path / ".hidden").write_text("hidden files are nobody's business")
     with pytest.warns(UserWarning) as caught:
         dataset = load_folder(tmp_path, image_size=16, channels=1)
     assert len(dataset.images) == 3
     assert [str(warning.message) for warning in caught] == [
-        "left out 3 files (cut.png, empty.jpg, notes.txt): not readable as an image."
+        "left out 3 files (cut.png, noise.jpg, notes.txt): not readable as an image."
     ]
 
 
@@ -280,7 +280,7 @@ def test_a_damaged_file_is_never_said_to_be_used(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:45])
     with pytest.warns(UserWarning) as caught:
         load_folder(tmp_path, image_size=16, channels=1)
-    assert [str(warning.message) for warning in caught] == ["left out 1 file (cut.png): not readable as an image."]
+    assert [str(warning.message) for warning in caught] == ["left out 1 file (cut.png): damaged, or cut short."]
 
 
 def test_many_unreadable_files_are_counted_not_listed(tmp_path):

@@ -24,6 +24,7 @@ from dcgan_core.metrics.features import (
     is_shipped,
     letter_classifier,
     measure,
+    measure_pixels,
     shipped_classifier,
 )
 from dcgan_core.metrics.general import NUM_GENERAL_FEATURES, general
@@ -418,3 +419,13 @@ def test_the_network_for_all_images_is_the_same_whatever_was_drawn_before(letter
         networks.append(features.classifier_for(unlabelled, tmp_path)[0].state_dict())
         assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
+
+
+@pytest.mark.parametrize(("size", "channels", "expected"), [(16, 1, 500), (64, 3, 170), (256, 3, 10), (4_096, 3, 1)])
+def test_a_network_is_shown_fewer_images_at_a_time_the_larger_they_are(monkeypatch, size, channels, expected):
+    """So that measuring takes some tens of megabytes, whatever their size."""
+    seen = []
+    monkeypatch.setattr("dcgan_core.metrics.features._measured", lambda _, parts: seen.extend(map(len, parts)))
+    pixels = torch.zeros(1, channels, size, size, dtype=torch.uint8).expand(expected + 1, -1, -1, -1)
+    measure_pixels(None, pixels)
+    assert seen == [expected, 1]

@@ -5,16 +5,21 @@ A few examples in the ordinary run; `make fuzz` tries many more.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import warnings
+import zipfile
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageCms
 
 hypothesis = pytest.importorskip("hypothesis")
 
@@ -23,6 +28,9 @@ from hypothesis import strategies as st  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from dcgan_core.config import Config, InvalidInput  # noqa: E402
+from dcgan_core.data import load_folder  # noqa: E402
+from dcgan_core.data.contact_sheet import contact_sheet, describe  # noqa: E402
+from dcgan_core.data.folder import read_images  # noqa: E402
 from dcgan_core.laboratory.outcomes import outcomes, read  # noqa: E402
 from dcgan_core.runs import checkpoint, journal  # noqa: E402
 from dcgan_core.runtime import choose_machine  # noqa: E402
@@ -168,3 +176,77 @@ def test_a_record_of_a_comparison_with_any_lines_is_read_or_refused(run, lines):
     path = run.parent / "comparison.jsonl"
     path.write_bytes(b"\n".join(lines))
     one_sentence_or(lambda: outcomes(read(path)))
+
+
+MODES = ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16", "I;16B"]
+KINDS = ["PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP", "PPM", "TGA", "ICO", "JPEG2000", "AVIF", "MPO", "PCX", "SGI"]
+NAMES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12)
+ENDINGS = st.sampled_from(["", ".png", ".JPG", ".tif", ".nef", ".heic", ".zip", ".svg", ".txt", ".mp4", " "])
+HEADS = [b"", b"PK\3\4", b"\0\0\0\x18ftypheic", b"%PDF", b"<svg", b"II*\0", b"MM\0*", b"GIF89a", b"RIFF\0\0\0\0WEBP"]
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> bytes:
+    """The bytes of a picture of any mode, range, size, rotation, profile and format; some damaged, or none at all."""
+    if draw(st.integers(0, 5)) == 0:
+        return draw(st.sampled_from(HEADS)) + draw(st.binary(max_size=80))
+    mode, format = draw(st.sampled_from(MODES)), draw(st.sampled_from(KINDS))
+    low, high = draw(st.sampled_from([(0, 1), (0, 255), (0, 4095), (0, 65_535), (-1000, 10**6), (0, float("nan"))]))
+    ramp = np.linspace(0, 1, 24 * 20).reshape(20, 24)
+    kind = {"F": np.float32, "I": np.int32}.get(mode, np.uint16 if mode.startswith("I;") else np.uint8)
+    with np.errstate(invalid="ignore"):
+        image = Image.fromarray((low + (high - low) * ramp).astype(kind))
+    image = image.resize(draw(st.sampled_from([(1, 1), (24, 20), (1, 40), (300, 2), (64, 64)])))
+    options: dict[str, Any] = {"exif": b"Exif\0\0" + draw(st.binary(max_size=40))} if draw(st.booleans()) else {}
+    if draw(st.booleans()):
+        profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+        for place, value in draw(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=4)):
+            profile[place] = value
+        options["icc_profile"] = bytes(profile)
+    if draw(st.booleans()):
+        options |= {"save_all": True, "append_images": [image.rotate(90)]}
+    if draw(st.booleans()):
+        options["transparency"] = draw(st.integers(0, 255))
+    file = io.BytesIO()
+    try:
+        image = image.convert(mode) if kind is np.uint8 else image
+        image.save(file, format, **options)
+    except Exception:
+        return draw(st.binary(max_size=20))  # this format has no such pictures, which it says in many ways
+    content = bytearray(file.getvalue())
+    for place, value in draw(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=3)):
+        content[int(place * (len(content) - 1))] = value
+    return bytes(content[: int(draw(st.sampled_from([1.0, 1.0, 0.99, 0.5])) * len(content))])
+
+
+@fuzz
+@given(
+    st.lists(st.tuples(st.lists(NAMES, max_size=2), NAMES, ENDINGS, pictures()), max_size=6),
+    st.sampled_from(["crop", "pad", "stretch"]),
+    st.sampled_from([None, 1, 3]),
+    st.booleans(),
+)
+def test_a_folder_of_pictures_of_any_kind_is_read_or_refused(tmp_path_factory, files, fit, channels, packed):
+    folder = tmp_path_factory.mktemp("pictures")
+    for above, name, ending, content in files:
+        path = folder.joinpath(*(part for part in above if part not in (".", "..")), f"{name}{ending}")
+        with suppress(OSError, ValueError):  # a name that this system does not take
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    source = folder
+    if packed:
+        source = folder.parent / f"{folder.name}.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    archive.writestr(str(path.relative_to(folder)), path.read_bytes())
+    found = one_sentence_or(lambda: read_images(source, image_size=16, fit=fit, progress=False))
+    if found is not None:
+        shown = found.pixels
+        assert shown.dtype == np.uint8 and shown.shape[2:] == (16, 16) and len(shown) == len(found.names)
+        assert all(one.isprintable() or one == "\n" for one in describe(found, channels))
+        assert all(reason and "\n" not in reason for reason in found.left_out.values())
+        assert contact_sheet(found, channels).width > 16
+        images = one_sentence_or(lambda: load_folder(source, image_size=16, fit=fit, channels=channels, say=False))
+        assert len(images.images) == len(found.names)
+    shutil.rmtree(folder)

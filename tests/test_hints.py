@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dcgan_core.cli.hints import RENAMED, check_flags, num_images
+from dcgan_core.cli.hints import RENAMED, check_flags, check_one_place, num_images
 from dcgan_core.config import InvalidInput
 
 
@@ -45,3 +45,35 @@ def test_files_of_a_folder_are_counted_with_what_lies_below_and_without_what_is_
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Path(tmp_path / name).write_bytes(b"x")
     assert num_images(str(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("train", ["--data", "photos/a.jpg", "photos/b.jpg", "--out", "run"]),
+        ("train", ["--out", "run", "--data", "my", "photos"]),
+        ("inspect", ["photos/a.jpg", "photos/b.jpg"]),
+        ("inspect", ["my", "photos", "--fit", "pad"]),
+    ],
+)
+def test_several_names_in_place_of_a_folder_are_one_sentence(command, arguments):
+    """The shell has filled in photos/*.jpg, or has cut "my photos" in two."""
+    with pytest.raises(InvalidInput, match=r"^2 names are given where one folder is meant, .* in quotes\.$"):
+        check_one_place(command, arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("train", ["--data", "photos", "--augment", "flip", "colour", "--out", "run"]),
+        ("train", ["--augment", "flip", "colour", "--out", "run"]),
+        ("train", ["--data=photos", "--out", "run"]),
+        ("train", ["--data"]),
+        ("inspect", ["photos", "--fit", "pad"]),
+        ("inspect", ["--fit", "pad", "photos"]),
+        ("evaluate", ["--data", "photos", "run"]),
+        ("resume", ["run", "--data", "photos"]),
+    ],
+)
+def test_one_name_is_none_too_many(command, arguments):
+    check_one_place(command, arguments)

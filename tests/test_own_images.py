@@ -126,6 +126,18 @@ def test_a_folder_with_few_images_of_each_class_is_measured_without_classes(tmp_
     assert judge.report(torch.rand(10, 1, 16, 16))["classes_covered"] is None
 
 
+@pytest.mark.filterwarnings("ignore:a class of")
+def test_images_that_were_trained_on_are_never_called_held_out(tmp_path):
+    """With nothing held out, a generator that copies scores best, which is said whatever the numbers are."""
+    folder = labelled(tmp_path / "images", 30)
+    cautions = {}
+    for share in (0.0, 0.1):
+        config = Config(data=str(folder), image_size=16, held_out=share, data_root=str(tmp_path / "data"))
+        cautions[share] = judge_for(config).report(torch.rand(1_500, 1, 16, 16))["caution"]
+    assert "60 images that the generator was trained on" in cautions[0.0] and "held-out images" not in cautions[0.0]
+    assert "6 held-out images" in cautions[0.1]
+
+
 def test_a_folder_with_many_images_of_each_class_gets_a_classifier_of_its_own_content(tmp_path, monkeypatch):
     taught = []
 

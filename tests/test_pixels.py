@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -318,3 +320,49 @@ def test_a_picture_that_is_too_large_says_up_to_where_it_goes(monkeypatch):
 def test_random_bytes_are_a_picture_or_not_usable_and_nothing_else(content, head):
     with suppress(NotUsable):
         assert read(io.BytesIO(head + content)).pixels.shape[1:] == (32, 32)
+
+
+def test_a_tiff_that_begins_with_a_preview_is_left_out():
+    """So do many raw photographs: what Pillow opens has 160 x 120 pixels, and says that it stands for another page."""
+    pages = [coloured_ramp(), coloured_ramp().resize((200, 200))]
+    about = TiffImagePlugin.ImageFileDirectory_v2()
+    about[254] = 1
+    file = as_file(pages[0], "TIFF", save_all=True, append_images=pages[1:], tiffinfo=about)
+    with pytest.raises(NotUsable, match="begins with a preview, which is not read"):
+        read(file)
+    assert read(as_file(pages[0], "TIFF", save_all=True, append_images=pages[1:])).has_more
+
+
+# Colours of sixteen bits
+
+
+def deep_png(values: np.ndarray) -> io.BytesIO:
+    """A PNG of 16 bits, uint16 (H, W, C), which Pillow cannot write."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width, channels = values.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return io.BytesIO(b"\x89PNG\r\n\x1a\n" + parts)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_colours_of_twelve_bits_in_sixteen_are_left_out_instead_of_becoming_black(channels):
+    values = (65535 * np.repeat(RAMP[..., None], channels, axis=2)).round().astype(np.uint16)
+    if channels != 3:
+        values[..., -1] = 65535  # opaque
+    assert_is_the_ramp(read(deep_png(values)))
+    values[..., :3] //= 16
+    if channels != 3:
+        values[..., -1] = 65535
+    with pytest.raises(NotUsable, match="up to about 3,840 where 65,535 is white, so it would be nearly black"):
+        read(deep_png(values))
+
+
+def test_a_dark_picture_of_eight_bits_is_as_dark_as_it_is():
+    values = np.repeat((15 * RAMP).round().astype(np.uint8)[..., None], 3, axis=2)
+    assert read(as_file(Image.fromarray(values), "PNG")).pixels.max() == 15
+    assert read(deep_png(np.zeros((32, 32, 3), np.uint16))).pixels.max() == 0

@@ -25,6 +25,7 @@ from PIL import Image
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import Dataset, cache, files, load, load_folder, reading
+from dcgan_core.data.findings import in_common
 from dcgan_core.data.folder import read_images
 from dcgan_core.data.parts import choose_held_out, layout
 
@@ -98,8 +99,8 @@ def test_links_to_folders_and_odd_files_are_named_and_never_opened(tmp_path):
     assert found.names == ("file.png", "good.png")
     assert found.left_out == {
         "itself": "a link that leads nowhere",
-        "link": "a link to a folder, which is not followed",
-        "loop": "a link to a folder, which is not followed",
+        "link": "a link to a folder, which is not followed: name that folder, or copy it here",
+        "loop": "a link to a folder, which is not followed: name that folder, or copy it here",
         "nowhere.png": "a link that leads nowhere",
         "pipe.png": "neither a file nor a folder",
     }
@@ -188,11 +189,75 @@ def test_an_image_of_one_colour_is_plain_in_all_of_its_channels(tmp_path):
     assert [entry.is_plain for entry in read_images(tmp_path, image_size=16).entries] == [False, True]
 
 
+def test_a_single_copy_and_a_single_image_are_named_in_the_singular(tmp_path, capsys):
+    fill(tmp_path, ["a.png"])
+    assert "1 different image is too little" in "\n".join(said(capsys, tmp_path))
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    assert "1 image is an exact copy of others, as a.png, b.png" in "\n".join(said(capsys, tmp_path))
+
+
 def test_of_several_groups_of_copies_the_largest_is_named(tmp_path, capsys):
     for letter, count in (("a", 2), ("b", 3), ("c", 1)):
         for number in range(count):
             noise(ord(letter)).save(tmp_path / f"{letter}{number}.png")
     assert "3 images are exact copies of others, as b0.png, b1.png, b2.png:" in "\n".join(said(capsys, tmp_path))
+
+
+def tones(low: int, high: int, size: int = 20, colour: bool = False) -> Image.Image:
+    shape = (size, size, 3) if colour else (size, size)
+    return Image.fromarray(np.random.default_rng([low, high]).integers(low, high, shape, np.uint8))
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_images_that_are_dark_or_pale_throughout_are_noted(tmp_path, capsys, colour):
+    for number in range(10):
+        tones(10 * number, 255, colour=colour).save(tmp_path / f"good{number}.png")
+    assert "throughout" not in "\n".join(said(capsys, tmp_path))
+    tones(0, 50, colour=colour).save(tmp_path / "dark.png")
+    tones(200, 250, colour=colour).save(tmp_path / "pale.png")
+    text = "\n".join(said(capsys, tmp_path))
+    assert "1 of 12 images are dark throughout" in text and "1 of 12 images are pale throughout" in text
+
+
+def test_a_bright_thing_in_the_dark_is_not_dark_and_a_saturated_colour_neither(tmp_path, capsys):
+    """Letters are mostly black, and blue is dark to the eye."""
+    letter = Image.new("L", (16, 16), 0)
+    letter.paste(255, (4, 4, 7, 12))
+    letter.save(tmp_path / "letter.png")
+    blue = np.zeros((16, 16, 3), np.uint8)
+    blue[..., 2] = np.random.default_rng(0).integers(0, 255, (16, 16))
+    Image.fromarray(blue).save(tmp_path / "blue.png")
+    Image.fromarray(255 - blue).save(tmp_path / "yellow.png")
+    Image.new("L", (16, 16), 0).save(tmp_path / "plain.png")
+    assert "throughout" not in "\n".join(said(capsys, tmp_path))
+
+
+def test_images_with_nothing_in_common_are_noted_and_those_of_one_kind_are_not(tmp_path, capsys):
+    for number in range(120):
+        rng = np.random.default_rng(number)
+        patches = Image.fromarray(rng.integers(0, 256, (4, 4), np.uint8))
+        for folder in ("many", "one"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        patches.resize((32, 32)).save(tmp_path / "many" / f"{number}.png")
+        face = Image.new("L", (32, 32), 40)
+        face.paste(patches.resize((16, 16)).point(lambda value: 120 + value // 2), (8, 8))
+        face.save(tmp_path / "one" / f"{number}.png")
+    assert "little in common" in "\n".join(said(capsys, tmp_path / "many"))
+    assert "little in common" not in "\n".join(said(capsys, tmp_path / "one"))
+    for number in range(60, 120):
+        (tmp_path / "many" / f"{number}.png").unlink()
+    assert "little in common" not in "\n".join(said(capsys, tmp_path / "many")), "too few to tell"
+
+
+@pytest.mark.parametrize("size", [4, 8, 20, 64])
+def test_what_images_have_in_common_is_the_share_of_their_mean(size):
+    """Half of the variance in one picture that all of them have, half in pictures of their own."""
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(size=(1, 3, 4, 4)), rng.normal(size=(5_000, 3, 4, 4))
+    images = (128 + 20 * (shared + own)).clip(0, 255).astype(np.uint8)
+    times = size // 4
+    expected = shared.var(axis=(2, 3)).mean() / (shared.var(axis=(2, 3)).mean() + 1)
+    assert in_common(images.repeat(times, axis=2).repeat(times, axis=3)) == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize("size", [(20, 60), (60, 20)])
@@ -326,6 +391,17 @@ def test_a_damaged_cache_is_as_good_as_none(tmp_path_factory, which, keep, chang
     again = read_images(folder, image_size=16)
     np.testing.assert_array_equal(fresh.pixels, again.pixels)
     assert fresh.names == again.names
+
+
+@pytest.mark.parametrize("head", [b"{'descr':" + b" " * 109 + b"\n", b"(" * 117 + b"\n", b"\0" * 118])
+def test_a_cache_whose_head_makes_no_sense_is_as_good_as_none(tmp_path, own_cache, head):
+    """An open bracket, too many of them, and none: each is another error inside of NumPy."""
+    folder = fill(tmp_path / "images", ["a.png", "b.png"])
+    read_images(folder, image_size=16)
+    (pixels,) = cache.place_of(folder, 16, "crop").glob("*.npy")
+    content = pixels.read_bytes()
+    pixels.write_bytes(content[:10] + head + content[10 + len(head) :])
+    assert read_images(folder, image_size=16).num_decoded == 2
 
 
 def test_a_single_wrong_bit_in_the_cache_is_noticed(tmp_path, own_cache, decoded):
@@ -485,6 +561,18 @@ def test_a_zip_is_read_as_its_unpacked_folder_would_be_and_nothing_is_unpacked(t
     decoded.clear()
     load_folder(path, image_size=16)
     assert decoded == []
+
+
+@pytest.mark.parametrize(("system", "expected"), [(0, ("cat", "dog")), (3, ())])
+def test_a_zip_from_windows_may_write_its_folders_with_another_stroke(tmp_path, own_cache, system, expected):
+    """Elsewhere, it is a letter like any other."""
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, name in enumerate(("photos\\cat\\1.png", "photos\\dog\\2.png")):
+            member = zipfile.ZipInfo(name)
+            member.create_system = system
+            archive.writestr(member, png(number))
+    assert load_folder(path, image_size=16).class_names == expected
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from dcgan_core.config import Config, InvalidInput
@@ -72,6 +73,27 @@ def check_flags(arguments: Sequence[str], known: Callable[[str], bool]) -> None:
         hint = _hint(name, value, arguments, known)
         if hint:
             raise InvalidInput(f"there is no flag {flag}: {hint}.")
+
+
+def check_one_place(command: str, arguments: Sequence[str]) -> None:
+    """Raises `InvalidInput` if there are several names where one folder is meant: a pattern that the shell has filled
+    in, or a name with spaces that has no quotes.
+    """
+    given: list[str] = []
+    if command == "train" and "--data" in arguments:
+        given = _until_flag(arguments[arguments.index("--data") + 1 :])
+    elif command == "inspect":
+        given = _until_flag(arguments)
+    if len(given) > 1:
+        raise InvalidInput(
+            f"{len(given)} names are given where one folder is meant, {given[0]!r} first: name the folder that the "
+            "images are in, and put a name with spaces in quotes."
+        )
+
+
+def _until_flag(arguments: Sequence[str]) -> list[str]:
+    """The first arguments that are no flags."""
+    return list(takewhile(lambda argument: not argument.startswith("-"), arguments))
 
 
 def _hint(name: str, value: str, arguments: Sequence[str], known: Callable[[str], bool]) -> str | None:

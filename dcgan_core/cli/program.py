@@ -21,7 +21,7 @@ import tyro
 from dcgan_core.benchmark.ladder import LossesDiffer
 from dcgan_core.cli.drawing import interpolate, sample
 from dcgan_core.cli.experiments import benchmark, compare
-from dcgan_core.cli.hints import check_flags
+from dcgan_core.cli.hints import check_flags, check_one_place
 from dcgan_core.cli.inspection import inspect as inspect_folder
 from dcgan_core.cli.outcome import evaluate, export, report
 from dcgan_core.cli.training import resume, train
@@ -44,6 +44,7 @@ def main() -> int:
         rank, _ = process()
         commands = {"train": partial(train, config=_recipe(sys.argv[1:])), **commands}
         if len(sys.argv) > 2 and sys.argv[1] in commands:
+            check_one_place(sys.argv[1], sys.argv[2:])
             check_flags(sys.argv[2:], partial(_has_flag, commands[sys.argv[1]]))
         tyro.extras.subcommand_cli_from_dict(commands, prog="python -m dcgan_core", description=__doc__)
     except (InvalidInput, Diverged, LossesDiffer) as error:

@@ -13,7 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from dcgan_core.capture import settle
 from dcgan_core.cli.flags import Computing, Continuing, Run, announce
 from dcgan_core.config import Config, Recipe, first_line
-from dcgan_core.report import advise, outcome, write_report
+from dcgan_core.report import advise, in_proportion, outcome, write_report
 from dcgan_core.runs import read_config, read_metrics
 from dcgan_core.runs.continuing import same_machine
 from dcgan_core.runs.ending import read_evaluation
@@ -98,7 +98,7 @@ def _rest_said(run: Path, machine: Machine) -> Iterator[None]:
 
 
 def _finish(run: Path, machine: Machine, with_report: bool) -> None:
-    """Says in three lines what has come of the run, what to try next, and where everything is.
+    """Says in a few lines what has come of the run, what to try next, and where everything is.
 
     The page is made by the first of several processes. Whatever goes wrong with it, the run is there.
     """
@@ -111,6 +111,9 @@ def _finish(run: Path, machine: Machine, with_report: bool) -> None:
             page, advice = write_report(run, device=cast(Device, machine.device.type))
         except Exception as error:
             warnings.warn(f"the run is done, but its report is not: {first_line(error)}.", stacklevel=2)
-    print(f"done: {outcome(lines, read_evaluation(run))}; samples are in {run / 'samples'}")
+    compared = read_evaluation(run)
+    print(f"done: {outcome(lines, compared)}; samples are in {run / 'samples'}")
+    if compared and (scale := in_proportion(compared.get("best", compared["last"]))):
+        print(f"To read that distance: {scale}.")
     print(f"{advice[0].seen} To try: {advice[0].to_try}.")
     print(f"report: {page}" if page else f"more: python -m dcgan_core report {run}")

@@ -24,7 +24,7 @@ import xxhash
 from dcgan_core.config import Fit
 
 FOLDER = "DCGAN_CORE_CACHE"  # environment variable: another folder, or "off"
-VERSION = 1  # of what is written here, and of how pixels are made
+VERSION = 2  # of what is written here, and of how pixels are made
 UNUSED_DAYS = 60  # after which a cache is deleted
 CHUNK = 2**24  # bytes that are summed at a time
 
@@ -43,6 +43,8 @@ class Entry:
     has_more: bool = False
     on_black: bool = False
     is_plain: bool = False  # of one colour
+    is_dark: bool = False  # even its light parts are dark
+    is_pale: bool = False  # even its dark parts are light
     digest: str = ""  # of its pixels: the same for the same picture
 
 
@@ -86,7 +88,7 @@ def load(place: Path | None) -> Cached | None:
         fits = pixels.dtype == np.uint8 and pixels.ndim == 4 and rows == list(range(len(pixels)))
         if not fits or _checksum(pixels) != checksum:
             return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError):
+    except Exception:  # NumPy reads a damaged head as Python, and fails in as many ways as Python can
         return None
     with suppress(OSError):  # of a cache that may be read only
         os.utime(place / "index.json")

@@ -21,6 +21,7 @@ NOT_MEANT = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$
 MOST_UNPACKED = 512 * 2**20  # bytes of one member of a zip
 MOST_RATIO = 200  # of its size to what it takes in the zip, from `FREE_UNPACKED` bytes on
 FREE_UNPACKED = 16 * 2**20
+WINDOWS = 0  # as a zip calls the system that it was made on
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _in_folder(path: Path) -> Source:
             elif not stat.S_ISDIR(about.st_mode):
                 left_out[name] = "neither a file nor a folder"
             elif entry.is_symlink():
-                left_out[name] = "a link to a folder, which is not followed"
+                left_out[name] = "a link to a folder, which is not followed: name that folder, or copy it here"
             else:
                 to_enter.append(name)
 
@@ -120,7 +121,7 @@ def _in_zip(path: Path) -> Source:
         raise InvalidInput(
             f"{str(path)!r} is no zip that can be read ({error}): get another copy, or unpack it."
         ) from error
-    members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
+    members = {_name(member): member for member in archive.infolist() if not member.is_dir()}
     hidden = {name for name in members if any(_is_hidden(part) for part in name.split("/"))}
     left_out = {name: why for name, one in members.items() if name not in hidden and (why := _refused(one))}
     files = [
@@ -133,6 +134,11 @@ def _in_zip(path: Path) -> Source:
         return io.BytesIO(archive.read(members[name]))  # no more than the size it says; `zipfile` locks for threads
 
     return Source(path, _sorted(files), left_out, len(hidden), open_member)
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """The name with "/" between its parts: on Windows, where no name can hold a "\\", some programs write that."""
+    return member.filename.replace("\\", "/") if member.create_system == WINDOWS else member.filename
 
 
 def _refused(member: zipfile.ZipInfo) -> str | None:

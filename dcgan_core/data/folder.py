@@ -16,13 +16,12 @@ from dcgan_core.config import CHANNELS, Fit, InvalidInput
 from dcgan_core.data import findings
 from dcgan_core.data.batches import Dataset
 from dcgan_core.data.files import find_files, printable
+from dcgan_core.data.foreign import ARCHIVES, VIDEOS
 from dcgan_core.data.parts import FEWEST, Layout, choose_held_out, layout
 from dcgan_core.data.pixels import luminance
 from dcgan_core.data.reading import Reading, read
 
 Split = Literal["train", "test", "all"]
-VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv"}
-ARCHIVES = {".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 CHUNK = 1_000  # images that are turned grey at a time
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import IFDRational
 
 from dcgan_core.config import Fit
+from dcgan_core.data.colours import in_srgb
+from dcgan_core.data.foreign import CONVERT, NOT_AN_IMAGE
 
 # Pillow does not draw these itself, but gives them to Ghostscript or to Windows. Such a file is a program, and it is
 # known by its content, whatever its name ends with.
@@ -25,6 +27,7 @@ PROGRAMS = {"EPS", "WMF"}
 ONE_PICTURE = {"ICNS", "ICO", "MPO", "PSD"}  # further "frames" are sizes, layers and previews of the same picture
 FULL_RANGE = {"PNG", "PPM", "JPEG2000"}  # whose deep grey is scaled to 16 bits in full
 DEEP = {"I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
+DEEP_COLOURS = {"LA", "RGB", "RGBA", "RGBX"}  # modes of 8 bits in which Pillow opens files with 16 as well
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,6 +38,7 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # what undoes the orientation that a camera noted
 ORIENTATION = 0x0112
+SUBFILE, SUB_PAGES = 254, 330  # tags of a TIFF: that a page is a preview of another; where pages below this one are
 TINT = 8  # of 255: channels that differ by more than this make a picture coloured
 NEARLY_WHITE = 240  # mean of what is visible of a transparent picture, from which on it is laid on black
 LARGE = 2**24  # pixels; of such pictures, one at a time is decoded
@@ -44,6 +48,10 @@ _large = threading.Lock()
 
 class NotUsable(Exception):
     """A file that is left out; the message is the reason."""
+
+
+class NoPicture(NotUsable):
+    """A file that is no picture of any kind that is read."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,9 @@ class Picture:
 
 
 def picture(file: Path | BinaryIO, *, image_size: int, fit: Fit) -> Picture:
-    """Reads a square of `image_size` from an open file or a path. Raises `NotUsable`, whatever the file holds."""
+    """Reads a square of `image_size` from an open file or a path. Raises `NotUsable`, whatever the file holds;
+    `NoPicture` if nothing can be seen in it at all.
+    """
     Image.init()
     try:
         with Image.open(file, formats=[name for name in Image.ID if name not in PROGRAMS]) as image:
@@ -74,12 +84,17 @@ def picture(file: Path | BinaryIO, *, image_size: int, fit: Fit) -> Picture:
         raise NotUsable("too large for the memory") from error
     except PermissionError as error:
         raise NotUsable("may not be read (permission denied)") from error
+    except UnidentifiedImageError as error:
+        raise NoPicture(NOT_AN_IMAGE) from error
     except Exception as error:  # of decoders that meet damaged files: ValueError, SyntaxError, struct.error, ...
-        raise NotUsable("not readable as an image") from error
+        raise NotUsable("damaged, or cut short") from error
 
 
 def _read(image: Image.Image, image_size: int, fit: Fit) -> Picture:
     has_more = _has_more(image)
+    if image.format == "TIFF" and int(_tag(image, SUBFILE) or 0) & 1 and (has_more or _tag(image, SUB_PAGES)):
+        raise NotUsable(f"a raw photograph, or a TIFF that begins with a preview, {CONVERT}")
+    is_deep = image.mode in DEEP_COLOURS and any(";16" in str(tile) for tile in getattr(image, "tile", ()))
     wanted = DRAFT * image_size
     factor = (max if fit == "pad" else min)(image.size) / wanted
     width, height = image.size
@@ -88,9 +103,11 @@ def _read(image: Image.Image, image_size: int, fit: Fit) -> Picture:
         image.load()
         if draft is None:
             width, height = image.size  # a TIFF turns itself
+        if is_deep:
+            _check_is_used(image)
         orientation = _orientation(image)
         small = _fitted(_eight_bits(image), draft[1][2:] if draft else image.size, image_size, fit)
-    small, on_black = _opaque(small)
+    small, on_black = _opaque(in_srgb(small, image.info.get("icc_profile"), _gamma(image)))
     if orientation in TURNS:
         small = small.transpose(TURNS[orientation])
     if fit == "pad":
@@ -120,6 +137,12 @@ def _has_more(image: Image.Image) -> bool:
         return False
 
 
+def _gamma(image: Image.Image) -> float | None:
+    """What a PNG says of its brightness, unless it says that it is as on a screen."""
+    gamma = None if "srgb" in image.info else image.info.get("gamma")
+    return gamma if isinstance(gamma, float) else None
+
+
 def _orientation(image: Image.Image) -> int:
     """How the camera was held, from 1 to 8."""
     try:
@@ -130,14 +153,24 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The picture in mode L, RGB or RGBA."""
+    """The picture in mode L, RGB, RGBA or CMYK."""
     if image.mode in DEEP:
         return _scaled(image)
     if image.has_transparency_data:
         return image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
-    if image.mode in ("L", "RGB"):
+    if image.mode in ("L", "RGB", "CMYK"):
         return image  # a copy of a large one would cost as much again
     return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _check_is_used(image: Image.Image) -> None:
+    """Raises `NotUsable` if colours of 16 bits, of which Pillow keeps the upper 8, use next to nothing of them."""
+    brightest = max(int(np.asarray(image.getchannel(band)).max()) for band in image.getbands() if band != "A")
+    if 0 < brightest < 16:
+        raise NotUsable(
+            f"its numbers go up to about {256 * brightest:,} where 65,535 is white, so it would be nearly black: save "
+            "it with 8 bits"
+        )
 
 
 def _scaled(image: Image.Image) -> Image.Image:

@@ -20,9 +20,11 @@ from dcgan_core.config import Fit
 from dcgan_core.data import cache
 from dcgan_core.data.cache import Cached, Entry
 from dcgan_core.data.files import File, Source
-from dcgan_core.data.pixels import NotUsable, Picture, picture
+from dcgan_core.data.foreign import HEAD, kind
+from dcgan_core.data.pixels import NoPicture, NotUsable, Picture, picture
 
 SHOW_AFTER = 0.5  # seconds; reading that is done sooner has no progress bar
+DARK, PALE = 64, 191  # of 255: beyond this, all but a hundredth of a dark or a pale image's pixels lie
 ONE_COLOUR = 8  # of 255: an image whose values differ by at most this in each channel is of one colour
 
 
@@ -102,7 +104,11 @@ def _decoded(
 def _attempt(source: Source, name: str, *, image_size: int, fit: Fit) -> Picture | NotUsable:
     try:
         with source.open(name) as file:
-            return picture(file, image_size=image_size, fit=fit)
+            try:
+                return picture(file, image_size=image_size, fit=fit)
+            except NoPicture:
+                file.seek(0)
+                return NotUsable(kind(name, file.read(HEAD)))
     except NotUsable as error:
         return error
     except PermissionError:
@@ -151,6 +157,7 @@ def _entry(file: File, result: Picture | NotUsable) -> Entry:
     if isinstance(result, NotUsable):
         return Entry(file.size, file.modified, reason=str(result))
     values = result.pixels
+    is_plain = bool((values.max(axis=(1, 2)) - values.min(axis=(1, 2))).max() <= ONE_COLOUR)
     return Entry(
         size=file.size,
         modified=file.modified,
@@ -159,6 +166,8 @@ def _entry(file: File, result: Picture | NotUsable) -> Entry:
         has_colour=len(values) == 3,
         has_more=result.has_more,
         on_black=result.on_black,
-        is_plain=bool((values.max(axis=(1, 2)) - values.min(axis=(1, 2))).max() <= ONE_COLOUR),
+        is_plain=is_plain,
+        is_dark=not is_plain and bool(np.percentile(values.max(axis=0), 99) < DARK),
+        is_pale=not is_plain and bool(np.percentile(values.min(axis=0), 1) > PALE),
         digest=xxhash.xxh3_128_hexdigest(values.tobytes()),
     )

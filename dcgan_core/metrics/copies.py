@@ -17,7 +17,7 @@ FALSE_ALARMS = 0.01  # share of real images, none of them a copy, that the searc
 MIN_HELD_OUT = 20  # images: below, the nearness that only one in a hundred reaches is a guess
 
 
-CHUNK = 1_000  # images that are floats at a time
+CHUNK = 250  # images that are floats at a time
 
 
 class Copies(NamedTuple):
@@ -38,9 +38,12 @@ def thumbnails(images: Tensor) -> Tensor:
     return small / small.std(dim=1, keepdim=True).clamp(min=LEAST_CONTRAST)
 
 
-def thumbnails_of_pixels(pixels: Tensor) -> Tensor:
-    """The same of a data set's images, uint8 (N, C, S, S), a part at a time, so that memory stays near their size."""
-    return torch.cat([thumbnails(scale(part)) for part in pixels.split(CHUNK)])
+def thumbnails_of_pixels(pixels: Tensor, chosen: Tensor | None = None) -> Tensor:
+    """The same of a data set's images, uint8 (N, C, S, S), a part at a time, so that memory stays near their size; or
+    of the `chosen` ones (M,) alone, which are never copied all at once.
+    """
+    rows = torch.arange(len(pixels)) if chosen is None else chosen
+    return torch.cat([thumbnails(scale(pixels[part])) for part in rows.split(CHUNK)])
 
 
 def copies(samples: Tensor, training: Tensor, held_out: Tensor) -> Copies | None:

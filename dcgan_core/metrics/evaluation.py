@@ -51,6 +51,7 @@ class Judge:
     embed: General | Callable[[Tensor], Tensor] | None = None  # whose features count, if not the classifier's
     training: Tensor | None = None  # thumbnails (T, 64 C) of training images, among which copies are searched
     held_out: Tensor | None = None  # thumbnails (N, 64 C) of the reference
+    trained_on: bool = False  # the reference is what the generator was trained on: a run with held_out 0
 
     @property
     def num_reference(self) -> int:
@@ -141,7 +142,12 @@ class Judge:
         }
 
     def _caution(self, num_samples: int) -> str | None:
-        """A sentence if the distance says more of the number of images than of the images, else None."""
+        """A sentence if the distance says more of the number of images, or of copying, than of quality, else None."""
+        if self.trained_on:
+            return (
+                f"the samples are compared with {self.num_reference} images that the generator was trained on, so one "
+                "that copies them scores best: hold some out (--held-out 0.1) to measure what it has learnt."
+            )
         fewest = min((num_samples, "samples"), (self.num_reference, "held-out images"))
         if fewest[0] >= MANY:
             return None
@@ -198,7 +204,9 @@ def judge_for(
         embed, name = general().to(device), GENERAL_NAME  # a classifier of a few images is no measure of distances
     order = _random_order(num_held_out)
     reference = _features(held_out.images, classifier, embed)[order]
-    known = None if train is None or not training else train.images[_random_order(len(train.images))[:MAX_TRAINING]]
+    known = None
+    if train is not None and training:
+        known = thumbnails_of_pixels(train.images, _random_order(len(train.images))[:MAX_TRAINING])
     return Judge(
         classifier=classifier,
         features_name=name if features == "book" else features,
@@ -206,8 +214,9 @@ def judge_for(
         reference_features=reference,
         num_classes=len(held_out.class_names),
         embed=embed,
-        training=None if known is None else thumbnails_of_pixels(known),
+        training=known,
         held_out=None if known is None else thumbnails_of_pixels(held_out.images)[order],
+        trained_on=config.data not in NAMES and not config.held_out,
     )
 
 

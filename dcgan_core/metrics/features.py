@@ -24,6 +24,8 @@ from dcgan_core.metrics.door import check_images
 from dcgan_core.metrics.general import General, general
 
 GENERAL_NAME = "general features"
+MOST_AT_A_TIME = 500  # images
+VALUES_AT_A_TIME = 2**21  # of all their pixels: 8 MB of floats, and some times as much inside of a network
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"glyphs": "letters", "digits": "digits", "mnist": "mnist", "fashion-mnist": "fashion-mnist"}  # name to file
 STACKED = {"stacked-digits": "digits", "stacked-mnist": "mnist"}  # whose images are the three channels
@@ -55,7 +57,7 @@ Measuring: TypeAlias = Classifier | StackedClassifier | General
 """A network with `features` and a `head` that makes class logits of them."""
 
 
-def measure(classifier: Measuring, images: Tensor, *, chunk: int = 500) -> tuple[Tensor, Tensor]:
+def measure(classifier: Measuring, images: Tensor, *, chunk: int | None = None) -> tuple[Tensor, Tensor]:
     """Features (N, F) and class probabilities (N, num_classes) of images (N, C, S, S) in [-1, 1]; F is 64, 192 or 248.
 
     The work is done where the classifier is; the images may be elsewhere. Both results are on the CPU: they are small,
@@ -63,12 +65,17 @@ def measure(classifier: Measuring, images: Tensor, *, chunk: int = 500) -> tuple
     for the device.
     """
     check_images(images)
-    return _measured(classifier, iter(images.split(chunk)))
+    return _measured(classifier, iter(images.split(chunk or _at_a_time(images))))
 
 
-def measure_pixels(classifier: Measuring, pixels: Tensor, *, chunk: int = 500) -> tuple[Tensor, Tensor]:
+def measure_pixels(classifier: Measuring, pixels: Tensor, *, chunk: int | None = None) -> tuple[Tensor, Tensor]:
     """`measure` of a data set's images, uint8 (N, C, S, S): only `chunk` of them are ever floats, to save memory."""
-    return _measured(classifier, (scale(part) for part in pixels.split(chunk)))
+    return _measured(classifier, (scale(part) for part in pixels.split(chunk or _at_a_time(pixels))))
+
+
+def _at_a_time(images: Tensor) -> int:
+    """How many images (N, C, S, S) a network is shown together: few where they are large."""
+    return max(1, min(MOST_AT_A_TIME, VALUES_AT_A_TIME // images[0].numel()))
 
 
 @torch.no_grad()

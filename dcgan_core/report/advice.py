@@ -161,6 +161,15 @@ def outcome(lines: Sequence[dict[str, Any]], compared: dict[str, Any] | None = N
     return text
 
 
+def in_proportion(measured: dict[str, Any]) -> str | None:
+    """What the measures' distance would be for real images, in a phrase; None if there are too few to tell."""
+    values = [measured.get(name) for name in ("num_matched", "real_distance", "matched_distance")]
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
+        return None
+    num, real, matched = values
+    return f"{num:,} real images score {real:.3g} against others, and as many samples {matched:.3g}"
+
+
 def duration(seconds: float) -> str:
     """About how long that is, in words."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):

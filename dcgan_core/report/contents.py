@@ -22,6 +22,9 @@ READINGS = {
     "discriminator gets better, too.",
     "frechet_distance": "How far the samples are from real images as a whole; 0 would be equal. It compares only with "
     "the same features and as many samples.",
+    "matched_distance": "The same distance of fewer samples, as many as there are real images in the next row: these "
+    "two can be compared.",
+    "real_distance": "The same distance of real images from other ones: what perfect samples would score.",
     "recognised": "How many of the samples a classifier of such images is sure of (at least 90%).",
     "classes_covered": "Classes of which at least one sample was recognised; classes that are missing are the sign of "
     "mode collapse.",
@@ -32,6 +35,8 @@ READINGS = {
 TITLES = {
     "images": "Images seen",
     "frechet_distance": "Fréchet distance",
+    "matched_distance": "The same, in equal numbers",
+    "real_distance": "Real images, in equal numbers",
     "recognised": "Samples recognised",
     "classes_covered": "Classes covered",
     "num_samples": "Samples measured",

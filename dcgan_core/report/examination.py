@@ -109,7 +109,7 @@ def nearest(samples: Tensor, dataset: Dataset, held_out: Dataset | None = None) 
     are equal, one counts.
     """
     order = torch.randperm(len(dataset.images), generator=torch.Generator().manual_seed(0))[:MAX_TRAINING]
-    training = thumbnails_of_pixels(dataset.images[order])
+    training = thumbnails_of_pixels(dataset.images, order)
     drawn = thumbnails(samples)
     found = nearest_neighbours(drawn[:NUM_PAIRS], training)
     two = nearest_neighbours(

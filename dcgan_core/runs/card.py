@@ -161,17 +161,31 @@ def model_card(name: str, record: dict[str, Any], *, ships: bool = False) -> str
         "",
         f"- **Data**: {code(config['data'])}{'' if named else ', a folder of images'}; labels were not used in "
         f"training.{' A program trained it, which may have shown it other images.' if program else ''}",
-        f"- **Training**: {last['images']:,} real images in {last['seconds'] / 60:.0f} minutes, seed {config['seed']}.",
+        f"- **Training**: {last['images']:,} real images in {_minutes(last['seconds'])}, seed {config['seed']}.",
         "- **Made by**:",
         *(f"  {number}. {_session(entry)}" for number, entry in enumerate(record["provenance"], 1)),
         f"- **Measured** on {measured['num_samples']:,} samples against {measured['num_reference']:,} {compared} "
-        f"({code(measured['features'])}): Fréchet distance {measured['frechet_distance']:.1f}{classes}.",
+        f"({code(measured['features'])}): Fréchet distance {measured['frechet_distance']:.1f}{_scale(measured)}"
+        f"{classes}.",
         f"- **Meant for**: {MEANT_FOR} One seed{judged}.",
         f"- **Not meant for**: {NOT_MEANT_FOR}",
         f"- **Licence**: {licence(ships=ships)}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+
+
+def _scale(measured: dict[str, Any]) -> str:
+    """What the distance would be for real images; nothing if there were too few to tell, or in older records."""
+    values = [measured.get(name) for name in ("num_matched", "matched_distance", "real_distance")]
+    if not all(map(_is_number, values)):
+        return ""
+    num, samples, real = values
+    return f" (in equal numbers, {num:,}: {samples:.1f}, where real images score {real:.1f})"
 
 
 def licence(*, ships: bool = False) -> str:
