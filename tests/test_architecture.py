@@ -28,12 +28,18 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "parallel": (),
     "data": (
         "glyphs",
+        "brush",
+        "houses",
+        "trees",
+        "landscapes",
+        "scenes",
         "batches",
         "latents",
         "walks",
         "augmentation",
         "files",
         "pixels",
+        "untidy",
         "cache",
         "progress",
         "reading",
@@ -88,7 +94,9 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "protocol",
         "outcomes",
         "comparison",
+        "studies",
         "longer",
+        "amounts",
         "damages",
         "judging",
     ),
@@ -188,7 +196,7 @@ def test_an_import_that_points_down_is_seen_wherever_it_hides():
 
 
 def test_config_and_glyphs_need_no_torch():
-    for room in ("config", "data.glyphs"):
+    for room in ("config", "data.glyphs", "data.scenes", "data.untidy"):
         assert "torch" not in {name.split(".")[0] for name in imported(source(room))}
 
 

@@ -71,7 +71,7 @@ def jobs(
     amounts: Iterable[int] = AMOUNTS, augmented: Iterable[str] = tuple(AUGMENTED), seeds: Iterable[int] = SEEDS
 ) -> Iterator[tuple[int, str, int]]:
     """Everything to be played, seed by seed, so that a study that is stopped has all settings with fewer seeds."""
-    yield from ((number, name, seed) for seed in seeds for number in amounts for name in augmented)
+    yield from ((number, name, seed) for seed in seeds for name in augmented for number in amounts)
 
 
 @cache
