@@ -70,8 +70,14 @@ def run_config(num_images: int, augmented: str, seed: int, total_images: int = T
 def jobs(
     amounts: Iterable[int] = AMOUNTS, augmented: Iterable[str] = tuple(AUGMENTED), seeds: Iterable[int] = SEEDS
 ) -> Iterator[tuple[int, str, int]]:
-    """Everything to be played, seed by seed, so that a study that is stopped has all settings with fewer seeds."""
-    yield from ((number, name, seed) for seed in seeds for name in augmented for number in amounts)
+    """Everything to be played, seed by seed, so that a study that is stopped has all settings with fewer seeds.
+
+    Of a seed, the fewest images and the most come first: between them the difference should be largest.
+    """
+    ordered = sorted(amounts)
+    ends_first = [number for pair in zip(ordered, reversed(ordered), strict=True) for number in pair]
+    numbers = list(dict.fromkeys(ends_first))
+    yield from ((number, name, seed) for seed in seeds for number in numbers for name in augmented)
 
 
 @cache
