@@ -60,9 +60,9 @@ def write_untidy(folder: Path, num_scenes: int = 500, *, seed: int = 0) -> dict[
     for name in random.sample(names, counts["near copy"]):
         add(f"{name.rsplit('.', 1)[0]}_small.jpg", _near_copy((folder / name).read_bytes()), "near copy")
     for number in range(counts["document"]):
-        add(f"page_{number:03}.png", _bytes(_document(random), "PNG"), "document")
+        add(f"page_{number:03}.png", _bytes(page_of_text(random), "PNG"), "document")
     for number in range(counts["screenshot"]):
-        add(f"Screenshot_{number:03}.png", _bytes(_screenshot(random), "PNG"), "screenshot")
+        add(f"Screenshot_{number:03}.png", _bytes(screenshot(random), "PNG"), "screenshot")
     _add_odd_ones(add, seed, random)
     return found
 
@@ -107,7 +107,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
-def _document(random: Random) -> Image.Image:
+def page_of_text(random: Random) -> Image.Image:
     """A page of text, upright."""
     page = Image.new("L", (84, 112), random.randint(246, 255))
     draw, words = ImageDraw.Draw(page), WORDS.split()
@@ -120,7 +120,7 @@ def _document(random: Random) -> Image.Image:
     return page
 
 
-def _screenshot(random: Random) -> Image.Image:
+def screenshot(random: Random) -> Image.Image:
     """A window with a bar, a list beside it and a table."""
     picture = Image.new("RGB", (112, 84), (246, 247, 250))
     draw, words = ImageDraw.Draw(picture), WORDS.split()

@@ -102,9 +102,12 @@ def reference_features() -> Tensor:
     return _features(reference())
 
 
-def judge_of(training: Tensor) -> Judge:
-    """Measures samples against the reference, and searches copies of the training images, uint8 (N, 3, 32, 32)."""
-    features = reference_features()
+def judge_of(training: Tensor, held_out: Tensor | None = None) -> Judge:
+    """Measures samples against held-out images, by default the reference, and searches copies of the training images.
+
+    All are uint8 (N, 3, 32, 32).
+    """
+    features = reference_features() if held_out is None else _features(held_out)
     return Judge(
         classifier=general(),
         features_name=GENERAL_NAME,
@@ -112,7 +115,7 @@ def judge_of(training: Tensor) -> Judge:
         reference_features=features,
         num_classes=0,
         training=thumbnails_of_pixels(training),
-        held_out=thumbnails_of_pixels(reference()),
+        held_out=thumbnails_of_pixels(reference() if held_out is None else held_out),
     )
 
 

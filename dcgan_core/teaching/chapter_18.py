@@ -186,8 +186,6 @@ def unknown_facts(name: str) -> str:
     """The numbers of a recorded run, in three lines."""
     run = unknown_run(name)
     shown = run["metrics"][-1]["images"]
-    rates = [run["config"][f"{player}_learning_rate"] for player in ("discriminator", "generator")]
-    del rates  # the reader is to find out from the curves
     return "\n".join(
         [
             f"run {name}: {run['num_images']:,} training images, {shown:,} shown, so each "

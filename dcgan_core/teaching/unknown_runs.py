@@ -1,30 +1,31 @@
 """Four real runs with something wrong, recorded for the reader of chapter 18 to diagnose.
 
-`python -m dcgan_core.teaching.unknown_runs` plays and records them: a few minutes on one core.
+`python -m dcgan_core.teaching.unknown_runs` plays and records them, a few minutes on one core; with names behind it,
+only these.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import math
+import sys
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import Dataset
-from dcgan_core.data.folder import load_folder
 from dcgan_core.data.scenes import render
-from dcgan_core.data.untidy import SECOND_KIND, write_untidy
+from dcgan_core.data.untidy import page_of_text, screenshot
 from dcgan_core.laboratory.amounts import judge_of
 from dcgan_core.laboratory.studies import train_or_go_on
 from dcgan_core.report.examination import nearest
@@ -33,6 +34,7 @@ from dcgan_core.runtime import choose_machine
 from dcgan_core.train import draw_latents, load_state, read_metrics, sample
 
 RECORD = Path(__file__).with_suffix(".json")
+TRAINING_SEED, HELD_OUT_SEED = 50, 51
 NUM_SHOWN = 24
 NUM_MEASURED = 1_000
 NUM_LINES = 6  # of a log
@@ -54,24 +56,19 @@ RUNS = {
     "A": Unknown("the rates are too high", 1_000, 12_000, rate_factor=20.0),
     "B": Unknown("too few images", 64, 48_000),
     "C": Unknown("two kinds of pictures", 600, 20_000, num_others=400),
-    "D": Unknown("stopped too early", 1_000, 4_000),
+    "D": Unknown("stopped too early", 1_000, 7_000),
 }
 
 
-def training_images(run: Unknown) -> Tensor:
-    """uint8 (N, 3, 32, 32): scenes and, where they are asked for, pages and screenshots."""
-    scenes = torch.from_numpy(render(run.num_scenes, image_size=32, seed=50).images)
+def images_of(run: Unknown, seed: int) -> Tensor:
+    """uint8 (N, 3, 32, 32): scenes and, where they are asked for, pages of text and screenshots."""
+    scenes = torch.from_numpy(render(run.num_scenes, image_size=32, seed=seed).images)
     if not run.num_others:
         return scenes
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shares = 0.09  # of the scenes that `write_untidy` draws beside the pages
-        for file, what in write_untidy(folder, math.ceil(run.num_others / shares) // 2, seed=51).items():
-            if what not in SECOND_KIND:
-                (folder / file).unlink()
-        others = load_folder(folder, image_size=32, channels=3, say=False).images[: run.num_others]
-    times = math.ceil(run.num_others / len(others))
-    return torch.cat([scenes, others.repeat(times, 1, 1, 1)[: run.num_others]])
+    random = Random(seed)
+    pictures = [random.choice((page_of_text, screenshot))(random) for _ in range(run.num_others)]
+    squares = [np.asarray(ImageOps.fit(picture.convert("RGB"), (32, 32))) for picture in pictures]
+    return torch.cat([scenes, torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)])
 
 
 def run_config(run: Unknown) -> Config:
@@ -98,8 +95,8 @@ def played(run: Unknown) -> dict[str, Any]:
     """Trains the run, and returns what the reader is shown."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    pixels = training_images(run)
-    judge, config = judge_of(pixels), run_config(run)
+    pixels, config = images_of(run, TRAINING_SEED), run_config(run)
+    judge = judge_of(pixels, images_of(run, HELD_OUT_SEED) if run.num_others else None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         machine = choose_machine("cpu", "bfloat16")
@@ -150,9 +147,9 @@ def unknown_run(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    record = {}
-    for name, run in RUNS.items():
-        record[name] = played(run)
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    for name in sys.argv[1:] or RUNS:
+        record[name] = played(RUNS[name])
         summary = {key: value for key, value in record[name].items() if isinstance(value, (int, float))}
-        print(name, run.cause, summary, flush=True)
-    RECORD.write_text(json.dumps(record, separators=(",", ":")) + "\n")
+        print(name, RUNS[name].cause, summary, flush=True)
+        RECORD.write_text(json.dumps(record, separators=(",", ":")) + "\n")
