@@ -115,6 +115,9 @@ def test_the_record_that_ships_holds_a_floor_and_finished_runs_of_these_settings
     assert ends <= set(played), "the fewest and the most images, with and without augmentation, of the first seed"
     for line in runs:
         assert line["finished"] and Config.from_dict(line["config"]) == run_config(*(line[name] for name in NAMES))
-        assert line["last"]["images"] == TOTAL_IMAGES and len([row for row in line["metrics"] if "frechet_distance" in row]) == EVALUATIONS
+        assert (
+            line["last"]["images"] == TOTAL_IMAGES
+            and len([row for row in line["metrics"] if "frechet_distance" in row]) == EVALUATIONS
+        )
         assert all(math.isfinite(line[which]["frechet_distance"]) for which in ("best", "last"))
         assert line["provenance"][0]["precision"] == "bfloat16"

@@ -61,14 +61,15 @@ RUNS = {
 
 
 def images_of(run: Unknown, seed: int) -> Tensor:
-    """uint8 (N, 3, 32, 32): scenes and, where they are asked for, pages of text and screenshots."""
+    """uint8 (N, 3, 32, 32), in random order: scenes and, where they are asked for, pages of text and screenshots."""
     scenes = torch.from_numpy(render(run.num_scenes, image_size=32, seed=seed).images)
     if not run.num_others:
         return scenes
     random = Random(seed)
     pictures = [random.choice((page_of_text, screenshot))(random) for _ in range(run.num_others)]
     squares = [np.asarray(ImageOps.fit(picture.convert("RGB"), (32, 32))) for picture in pictures]
-    return torch.cat([scenes, torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)])
+    both = torch.cat([scenes, torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)])
+    return both[torch.randperm(len(both), generator=torch.Generator().manual_seed(seed))]
 
 
 def run_config(run: Unknown) -> Config:

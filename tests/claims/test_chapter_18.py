@@ -51,11 +51,11 @@ def folders(tmp_path_factory) -> dict[int, tuple[Path, dict[str, str], Reading]]
 
 
 def first_of_each(reading: Reading, truth: dict[str, str]) -> tuple[Tensor, list[str]]:
-    """What the chapter compares: in colour, large enough, of more than one colour, the first of equal ones."""
+    """What the chapter compares: large enough, of more than one colour, the first of equal ones."""
     seen: set[str] = set()
     keep = []
     for row, entry in enumerate(reading.entries):
-        if entry.has_colour and not entry.is_plain and min(entry.width, entry.height) >= 32:
+        if not entry.is_plain and min(entry.width, entry.height) >= 32:
             keep += [row] if entry.digest not in seen else []
         seen.add(entry.digest)
     return torch.from_numpy(reading.pixels)[keep], [reading.names[row] for row in keep]
