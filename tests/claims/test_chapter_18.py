@@ -203,7 +203,7 @@ def test_drawing_the_training_images_again_would_score_better_than_every_run_of_
     assert runs
     for line in runs:
         best = min(line[which]["frechet_distance"] for which in ("best", "last"))
-        assert line["by_heart"] < best / 2 and max(floor) < line["by_heart"]
+        assert max(line["by_heart"], *floor) < best / 2
 
 
 @pytest.mark.parametrize("augmented", ["as they are", "augmented"])
@@ -221,10 +221,10 @@ def test_no_run_of_the_study_draws_more_copies_than_held_out_images_seem_to_be()
             assert line[which]["copies"] < 0.02 + line[which]["real_copies"], line["num_images"]
 
 
-def test_every_run_of_the_study_was_best_in_its_last_third():
-    """So each was still getting better when it ended."""
+def test_every_run_of_the_study_without_augmentation_was_best_at_its_very_end():
     for line in study()[0]:
-        assert line["best"]["images"] > 0.66 * line["config"]["total_images"]
+        if line["augmented"] == "as they are":
+            assert line["best"]["images"] == line["config"]["total_images"], line["num_images"]
 
 
 def falls(name: str) -> float:
