@@ -63,15 +63,8 @@ def show_gaps(near: Tensor, far: Tensor) -> Figure:
     return figure
 
 
-def gap(values: Tensor) -> float:
-    """The middle of the widest gap between neighbours among sorted values (N,), in proportion to where it lies."""
-    ordered = values.double().sort().values.clamp(min=1e-9)
-    widest = int((ordered[1:] / ordered[:-1]).argmax())
-    return float(ordered[widest : widest + 2].mean())
-
-
-def show_log(lines: Sequence[Mapping[str, Any]], floor: float | None = None) -> Figure:
-    """The losses and the Fréchet distance of a run over the images that it has seen; `floor` is that of real images."""
+def show_log(lines: Sequence[Mapping[str, Any]]) -> Figure:
+    """The losses and the Fréchet distance of a run over the images that it has seen."""
     figure, panels = plt.subplots(1, 2, figsize=(6.2, 2.8))
     seen = [line["images"] for line in lines]
     for name, colour in (("discriminator_loss", DISCRIMINATOR), ("generator_loss", FAKE)):
@@ -80,12 +73,9 @@ def show_log(lines: Sequence[Mapping[str, Any]], floor: float | None = None) -> 
     panels[0].legend()
     measured = [line for line in lines if line.get("frechet_distance")]
     seen = [line["images"] for line in measured]
-    panels[1].plot(seen, [line["frechet_distance"] for line in measured], ".-", color=FAKE, label="samples")
-    if floor:
-        panels[1].axhline(floor, color=REAL, linestyle="--", label="real images")
-    panels[1].set_yscale("log")
+    panels[1].plot(seen, [line["frechet_distance"] for line in measured], ".-", color=FAKE)
+    panels[1].set_ylim(bottom=0)
     panels[1].set_title("Fréchet distance")
-    panels[1].legend()
     for axes in panels:
         axes.set_xlabel("images seen")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
@@ -143,7 +133,7 @@ def show_amounts(runs: Sequence[dict[str, Any]], floor: Sequence[float]) -> Figu
     panels[0].set_yscale("log")
     panels[0].set_title("distance from held-out scenes")
     panels[1].axhline(0.01, color=NEUTRAL, linestyle=":", label="of real scenes, 1%")
-    panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    panels[1].yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     panels[1].set_ylim(bottom=0)
     panels[1].set_title("samples that are copies")
     for axes in panels:
