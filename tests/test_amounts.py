@@ -60,6 +60,8 @@ def test_a_study_that_is_stopped_has_all_settings_with_fewer_seeds():
     per_seed = len(AMOUNTS) * len(AUGMENTED)
     assert [seed for _, _, seed in order] == [seed for seed in SEEDS for _ in range(per_seed)]
     assert len(set(order)) == len(order) == per_seed * len(SEEDS)
+    first = {number for number, _, _ in order[: 2 * len(AUGMENTED)]}
+    assert first == {min(AMOUNTS), max(AMOUNTS)}, "the ends come first"
 
 
 def test_more_images_hold_the_fewer_and_nothing_is_measured_with_what_was_trained_on(small):
