@@ -28,6 +28,11 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "parallel": (),
     "data": (
         "glyphs",
+        "brush",
+        "houses",
+        "trees",
+        "landscapes",
+        "scenes",
         "batches",
         "latents",
         "walks",
@@ -36,6 +41,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "colours",
         "foreign",
         "pixels",
+        "untidy",
         "cache",
         "progress",
         "reading",
@@ -90,8 +96,10 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "protocol",
         "outcomes",
         "comparison",
+        "studies",
         "longer",
         "lengths",
+        "amounts",
         "damages",
         "judging",
     ),
@@ -191,7 +199,7 @@ def test_an_import_that_points_down_is_seen_wherever_it_hides():
 
 
 def test_config_and_glyphs_need_no_torch():
-    for room in ("config", "data.glyphs"):
+    for room in ("config", "data.glyphs", "data.scenes", "data.untidy"):
         assert "torch" not in {name.split(".")[0] for name in imported(source(room))}
 
 

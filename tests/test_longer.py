@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,10 +12,11 @@ from dcgan_core.config import Config
 from dcgan_core.data import named
 from dcgan_core.laboratory import longer
 from dcgan_core.laboratory.lengths import summary
-from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, jobs, run_config, study
+from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, NAMES, jobs, run_config, study
+from dcgan_core.laboratory.studies import note
 from dcgan_core.runs.files import add_line, write_json
 from dcgan_core.runtime import choose_machine
-from dcgan_core.train import Stopped, train
+from dcgan_core.train import train
 
 RECORD = longer.RECORD
 FREE = ("checkpoint_every_images", "held_out", "channels")  # do not matter here, or follow from the data
@@ -64,36 +63,22 @@ def small(monkeypatch):
 def test_a_study_writes_a_line_for_each_run_and_goes_on_where_it_was(tmp_path, small):
     out, length = tmp_path / "longer.jsonl", 4 * 64
     longer.play(tmp_path / "run", "letters", AS_IT_IS, 0, length, "data", "cpu")
-    longer._note(out, tmp_path / "run", "letters", AS_IT_IS, 0)
+    assert note(out, tmp_path / "run", NAMES, ("letters", AS_IT_IS, 0), only_finished=True)
     (line,) = map(json.loads, out.read_text().splitlines())
     assert line["finished"] and [row["images"] for row in line["metrics"] if "frechet_distance" in row] == [128, 256]
     study(out, data=("letters",), changes=(AS_IT_IS,), seeds=(0,), total_images=length, device="cpu", minutes=1)
     assert len(out.read_text().splitlines()) == 1, "nothing was left to be played"
 
 
-def test_a_worker_that_is_asked_to_stop_begins_no_other_run(tmp_path, monkeypatch):
-    played: list[str] = []
-
-    def stopped(folder, *_):
-        played.append(folder.name)
-        raise Stopped(signal.SIGTERM)
-
-    monkeypatch.setattr(longer, "play", stopped)
-    jobs = iter([("letters", "recipe", 0), ("letters", "recipe", 1), None])
-    longer._work(SimpleNamespace(get=lambda: next(jobs)), tmp_path, 640, "data", "cpu", "float32")
-    assert played == ["letters-recipe-0"]
-
-
 @pytest.mark.slow
 def test_a_run_that_is_kept_goes_on_and_is_recorded_at_its_end_only(tmp_path, small):
-    out, folder = tmp_path / "longer.jsonl", tmp_path / "runs" / "letters-recipe-0"
+    out, folder, job = tmp_path / "longer.jsonl", tmp_path / "runs" / "letters-recipe-0", ("letters", "recipe", 0)
     short = run_config("letters", "recipe", 0, 4 * 64)
     train(replace(short, total_images=2 * 64), folder, progress=False, machine=choose_machine("cpu", "float32"))
     write_json(folder / "config.json", short.to_dict())  # as if it had been stopped half-way
-    longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
-    assert not out.exists()
-    longer.play(folder, "letters", "recipe", 0, 4 * 64, "data", "cpu")
-    longer._note(out, folder, "letters", "recipe", 0, only_finished=True)
+    assert not note(out, folder, NAMES, job, only_finished=True) and not out.exists()
+    longer.play(folder, *job, 4 * 64, "data", "cpu")
+    assert note(out, folder, NAMES, job, only_finished=True)
     (line,) = map(json.loads, out.read_text().splitlines())
     assert line["finished"] and [entry.get("resumed_at_images") for entry in line["provenance"]] == [None, 2 * 64]
 

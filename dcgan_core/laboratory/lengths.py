@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import median
 
 from dcgan_core.config import Config
 from dcgan_core.laboratory.longer import RECORD
+from dcgan_core.laboratory.studies import read_lines
 
 TIMES = (1, 2, 4)  # the default length
 NEARLY = 0.9  # of a length: the last evaluation may come a little before the end
@@ -34,7 +34,7 @@ def summary(record: Path = RECORD) -> str:
 def _long_enough(record: Path, images: int) -> dict[tuple[str, str], list[Evaluations]]:
     """The runs that came so far, by data and setting."""
     groups: dict[tuple[str, str], list[Evaluations]] = {}
-    for line in map(json.loads, record.read_text(encoding="utf-8").splitlines()):
+    for line in read_lines(record):
         found = [(row["images"], row["frechet_distance"]) for row in line["metrics"] if "frechet_distance" in row]
         if found and found[-1][0] > NEARLY * images:
             groups.setdefault((line["data"], line["change"]), []).append(found)

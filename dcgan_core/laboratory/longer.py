@@ -7,16 +7,10 @@ recorded. Several processes share a GPU, or the cores of a CPU. A study that was
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import tempfile
-import time
-import traceback
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +18,9 @@ import torch
 
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import Dataset, load_for
+from dcgan_core.laboratory.studies import run_jobs, train_or_go_on
 from dcgan_core.metrics import Judge, judge_for
-from dcgan_core.runs.files import add_line
 from dcgan_core.runtime import Device, Precision, choose_machine
-from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
 
 NO_NORM = {"discriminator_norm": "none", "discriminator_initialisation": "framework"}
 R1 = {**NO_NORM, "r1_gamma": 0.1, "discriminator_learning_rate": 1e-3}
@@ -83,6 +76,7 @@ FILES = {"characters"}  # found in the folder of the downloaded data sets
 RECORD = Path(__file__).with_suffix(".jsonl")
 EVALUATIONS = 20  # of a run, at equal distances
 SEEDS = (0, 1, 2)
+NAMES = ("data", "change", "seed")  # of what tells a run from the others
 
 
 def run_config(data: str, change: str, seed: int, total_images: int, data_root: str = "data") -> Config:
@@ -138,23 +132,8 @@ def play(
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     config = run_config(data, change, seed, total_images, data_root)
-    settings: dict[str, Any] = {"dataset": _dataset(data, data_root), "judge": _judge(data, data_root)}
-    with suppress(Diverged):
-        if (folder / CHECKPOINT).exists():
-            resume(folder, progress=False, **settings)
-        else:
-            train(config, folder, machine=choose_machine(device, precision), progress=False, **settings)
-
-
-def _work(queue: Any, scratch: Path, total_images: int, data_root: str, device: Device, precision: Precision) -> None:
-    while (job := queue.get()) is not None:
-        data, change, seed = job
-        try:
-            play(scratch / f"{data}-{change}-{seed}", data, change, seed, total_images, data_root, device, precision)
-        except KeyboardInterrupt:  # or SIGTERM: the run is saved, and no other one is begun
-            return
-        except Exception:
-            traceback.print_exc()
+    machine = choose_machine(device, precision)
+    train_or_go_on(folder, config, machine, _dataset(data, data_root), _judge(data, data_root))
 
 
 def study(
@@ -186,41 +165,15 @@ def study(
         keep: Folder for the runs themselves. With it, a run that was not finished goes on the next time, and is not
             recorded before its end.
     """
-    deadline = time.monotonic() + 60 * minutes
-    lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-    done = {(line["data"], line["change"], line["seed"]) for line in lines if line["finished"]}
-    wanted = [job for job in jobs(data, changes, seeds) if job not in done]
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    for job in [*wanted, *[None] * processes]:
-        queue.put(job)
-    with tempfile.TemporaryDirectory() as name:
-        scratch = keep or Path(name)
-        arguments = (queue, scratch, total_images, data_root, device, precision)
-        workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(processes)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
-        for worker in workers:
-            worker.kill()
-            worker.join()
-        for job in wanted:
-            folder = scratch / "-".join(map(str, job))
-            if (folder / "config.json").exists():
-                _note(out, folder, *job, only_finished=keep is not None)
-
-
-def _note(out: Path, folder: Path, data: str, change: str, seed: int, *, only_finished: bool = False) -> None:
-    """Adds the line of one run."""
-    metrics = read_metrics(folder)
-    config = json.loads((folder / "config.json").read_text())
-    finished = bool(metrics) and metrics[-1]["images"] >= config["total_images"] - config["batch_size"]
-    if only_finished and not finished:
-        return
-    line = {"data": data, "change": change, "seed": seed, "finished": finished, "metrics": metrics}
-    line |= {"config": config, "provenance": json.loads((folder / "provenance.json").read_text())}
-    add_line(out, json.dumps(line))
+    run_jobs(
+        out,
+        NAMES,
+        jobs(data, changes, seeds),
+        partial(play, total_images=total_images, data_root=data_root, device=device, precision=precision),
+        processes=processes,
+        minutes=minutes,
+        keep=keep,
+    )
 
 
 if __name__ == "__main__":

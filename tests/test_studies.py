@@ -1,0 +1,87 @@
+"""What studies of many runs share: which runs are played, when one counts as finished, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+from dcgan_core.config import Config
+from dcgan_core.laboratory import studies
+from dcgan_core.laboratory.studies import FOUND, note, read_lines, run_jobs
+from dcgan_core.runs.files import write_json
+from dcgan_core.train import Stopped
+
+NAMES = ("kind", "seed")
+
+
+def pretend(folder: Path, kind: str, seed: int, images: int = 640, measured: bool = True) -> None:
+    """Leaves behind what a run of 640 images would."""
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", Config(total_images=640, seed=seed).to_dict())
+    write_json(folder / "provenance.json", [{"device": "none"}])
+    (folder / "metrics.jsonl").write_text(json.dumps({"images": images, "seconds": 1.0}) + "\n")
+    if measured:
+        write_json(folder / FOUND, {"measured": 10 * seed})
+
+
+def fail_first(folder: Path, kind: str, seed: int) -> None:
+    """A play of which seed 0 fails."""
+    if seed == 0:
+        raise RuntimeError("no luck")
+    pretend(folder, kind, seed)
+
+
+def test_a_worker_plays_job_after_job_until_there_is_none_even_after_a_failure(tmp_path, capsys):
+    jobs = iter([("a", 0), ("a", 1), None, ("a", 2)])
+    studies.work(SimpleNamespace(get=lambda: next(jobs)), tmp_path, fail_first)
+    assert [path.name for path in tmp_path.iterdir()] == ["a-1"]
+    assert "no luck" in capsys.readouterr().err
+
+
+def test_a_worker_that_is_asked_to_stop_begins_no_other_run(tmp_path):
+    played: list[str] = []
+
+    def stopped(folder, *_):
+        played.append(folder.name)
+        raise Stopped(signal.SIGTERM)
+
+    jobs = iter([("letters", 0), ("letters", 1), None])
+    studies.work(SimpleNamespace(get=lambda: next(jobs)), tmp_path, stopped)
+    assert played == ["letters-0"]
+
+
+def test_jobs_are_played_in_other_processes_once_and_those_in_the_file_not_at_all(tmp_path):
+    out = tmp_path / "out.jsonl"
+    out.write_text(json.dumps({"kind": "a", "seed": 1, "finished": True}) + "\n")
+    settings = {"processes": 2, "minutes": 2, "measured_after": True}
+    run_jobs(out, NAMES, [("a", 1), ("a", 2), ("b", 3)], pretend, keep=tmp_path / "kept", **settings)
+    lines = read_lines(out)
+    assert sorted((line["kind"], line["seed"]) for line in lines) == [("a", 1), ("a", 2), ("b", 3)]
+    assert all(line["measured"] == 10 * line["seed"] for line in lines[1:]), "what was found is in the line"
+    assert all({"config", "provenance", "metrics"} <= set(line) for line in lines[1:])
+    run_jobs(out, NAMES, [("a", 1), ("a", 2)], pretend, keep=tmp_path / "kept", **settings)
+    assert len(read_lines(out)) == 3
+
+
+def test_what_was_not_finished_in_time_is_recorded_as_such_unless_it_is_kept(tmp_path):
+    half = partial(pretend, images=320, measured=False)
+    for keep, expected in ((None, [False]), (tmp_path / "kept", [])):
+        out = tmp_path / f"{keep is None}.jsonl"
+        run_jobs(out, NAMES, [("a", 1)], half, processes=1, minutes=2, keep=keep)
+        assert [line["finished"] for line in read_lines(out)] == expected
+
+
+def test_a_run_whose_measures_are_missing_is_not_finished_where_they_are_asked_for(tmp_path):
+    pretend(tmp_path / "run", "a", 1, measured=False)
+    out = tmp_path / "out.jsonl"
+    assert not note(out, tmp_path / "run", NAMES, ("a", 1), only_finished=True, measured_after=True)
+    assert note(out, tmp_path / "run", NAMES, ("a", 1), only_finished=True)
+    assert read_lines(out)[0]["finished"]
+
+
+def test_a_run_that_was_never_begun_leaves_no_line(tmp_path):
+    assert not note(tmp_path / "out.jsonl", tmp_path / "none", NAMES, ("a", 1), only_finished=False)
+    assert read_lines(tmp_path / "out.jsonl") == []
