@@ -142,7 +142,9 @@ def test_a_run_is_interrupted_once_halfway_and_an_exhibit_that_restores_everythi
 
 def test_a_record_that_was_stopped_goes_on_where_it_was(quick, tmp_path, monkeypatch):
     played = []
-    monkeypatch.setattr(museum_record, "play", lambda module, seed: played.append((module.__name__, seed)) or dict(FOUND))
+    monkeypatch.setattr(
+        museum_record, "play", lambda module, seed: played.append((module.__name__, seed)) or dict(FOUND)
+    )
     monkeypatch.setattr(museum_record, "runs", lambda: iter([(0, 0), (3, 0), (3, 1)]))
     path = tmp_path / "record.jsonl"
     museum_record.record(path)

@@ -13,9 +13,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
 from torch import Tensor, nn
 
 from dcgan_core.teaching import museum
@@ -34,24 +31,30 @@ from dcgan_core.teaching.museum_record import (
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL
 
 Runs = Sequence[Mapping[str, Any]]
-MYSTERIES = {"A": (10, 3), "B": (6, 4)}  # exhibit and seed of the runs that an exercise shows without a number
+MYSTERIES = {"A": (12, 1), "B": (6, 2)}  # exhibit and seed of the runs that an exercise shows without a number
 
 
 class Folded:
-    """Text that stays closed until the reader opens it, coloured as code; plain where HTML cannot be shown."""
+    """Code that stays closed until the reader opens it; one line where HTML cannot be shown."""
 
-    def __init__(self, summary: str, *parts: tuple[str, str, str]) -> None:
-        self.summary, self.parts = summary, parts  # of each part: what it is, its text, its language
+    def __init__(self, summary: str, *parts: tuple[str, str]) -> None:
+        self.summary, self.parts = summary, parts  # of each part: what it is, and its text
 
     def __repr__(self) -> str:
         return f"({self.summary}: open it in the notebook or on the page)"
 
     def _repr_html_(self) -> str:
         shown = [
-            f"<p>{html.escape(title)}</p>" + highlight(text, get_lexer_by_name(language), HtmlFormatter())
-            for title, text, language in self.parts
+            f'<p>{html.escape(title)}</p><div class="highlight"><pre tabindex="0">{_coloured(text)}</pre></div>'
+            for title, text in self.parts
         ]
         return f"<details><summary>{html.escape(self.summary)}</summary>{''.join(shown)}</details>"
+
+
+def _coloured(text: str) -> str:
+    """Code as HTML; lines that begin with - or + are marked as removed or added."""
+    marks = {"-": "<del>{}</del>", "+": "<ins>{}</ins>"}
+    return "\n".join(marks.get(line[:1], "{}").format(html.escape(line)) for line in text.splitlines())
 
 
 def opened(number: int) -> Folded:
@@ -62,17 +65,14 @@ def opened(number: int) -> Folded:
         (
             f"{exhibit.name[0].upper()}{exhibit.name[1:]}: what differs from the healthy script.",
             museum.difference(number),
-            "diff",
         ),
-        ("The test that fails on it:", inspect.getsource(exhibit.caught_by), "python"),
+        ("The test that fails on it:", inspect.getsource(exhibit.caught_by)),
     )
 
 
 def whole_script() -> Folded:
     """The healthy script, closed at first."""
-    return Folded(
-        "The whole script", ("As it stands in `dcgan_core.teaching.museum_script`:", museum.source(), "python")
-    )
+    return Folded("The whole script", ("As it stands in `dcgan_core.teaching.museum_script`:", museum.source()))
 
 
 def runs_of(number: int, seeds: Sequence[int] | None = None) -> Runs:
@@ -119,9 +119,13 @@ def _band(axes: Axes, curve: str, colour: str) -> None:
 
 def show_curves(runs: Runs, picture: np.ndarray | None = None, notes: str = "") -> Figure:
     """Three panels of curves, one line for each run, over bands from ten healthy runs; below them samples and notes."""
-    figure = plt.figure(figsize=(6.4, 3.3 if picture is not None else 2.3))
-    rows, heights = ([["a", "b", "c"], ["d"] * 3], [1, 0.42]) if picture is not None else ([["a", "b", "c"]], [1])
-    panels = figure.subplot_mosaic(rows, height_ratios=heights)
+    figure = plt.figure(figsize=(5.4, 3.2 if picture is not None else 2.1), layout="none")  # there are many of these
+    if picture is None:
+        panels = figure.subplot_mosaic("abc")
+        figure.subplots_adjust(left=0.07, right=0.99, top=0.76, bottom=0.2, wspace=0.38)
+    else:
+        panels = figure.subplot_mosaic("abc;ddd", height_ratios=[1, 0.42])
+        figure.subplots_adjust(left=0.07, right=0.99, top=0.84, bottom=0.01, wspace=0.38, hspace=0.5)
     for key, (title, curves) in zip("abc", PANELS, strict=True):
         axes = panels[key]
         for name, colour, style in curves:
@@ -130,12 +134,14 @@ def show_curves(runs: Runs, picture: np.ndarray | None = None, notes: str = "") 
                 width, alpha, label = (1.6, 1.0, name) if place == 0 else (0.7, 0.55, None)
                 values = run[name]
                 axes.plot(_places(name, values), values, style, color=colour, linewidth=width, alpha=alpha, label=label)
-        axes.set_title(title, fontsize=9.5, pad=18 if len(curves) > 1 else 6)
+        axes.set_title(title, fontsize=9.5, pad=18)
         axes.tick_params(labelsize=8.5)
         axes.set_xlabel("updates", fontsize=8.5)
         if len(curves) > 1:
-            legend = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.96), "ncols": 2, "fontsize": 8}
-            axes.legend(**legend, columnspacing=0.8, handlelength=1.4, handletextpad=0.4, borderpad=0.1)
+            axes.legend(
+                **{"loc": "lower center", "bbox_to_anchor": (0.5, 0.96), "ncols": 2, "fontsize": 8},
+                **{"columnspacing": 0.8, "handlelength": 1.4, "handletextpad": 0.4, "borderpad": 0.1},
+            )
     panels["b"].set_ylim(-0.03, 1.03)
     panels["c"].set_yscale("log")
     if picture is not None:
@@ -163,7 +169,7 @@ def show_matrix(found: Mapping[int, Sequence[int]]) -> Figure:
     numbers = list(EXHIBITS)
     rows = [number for number in (HEALTHY, *numbers) if number in found]
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(6.4, 1.2 + 0.2 * len(rows)), sharey=True, width_ratios=[len(numbers), 2 * len(CURVES)]
+        1, 2, figsize=(5.6, 1.2 + 0.2 * len(rows)), sharey=True, width_ratios=[len(numbers), 2 * len(CURVES)]
     )
     for row, number in enumerate(rows):
         caught = [numbers.index(other) for other in found[number]]

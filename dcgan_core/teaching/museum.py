@@ -25,21 +25,24 @@ class Exhibit:
     changes: tuple[tuple[str, str], ...]  # old text, which occurs exactly once, and new text
 
 
-EXHIBITS = {
-    number: Exhibit(name, test, changes)
-    for number, (name, test, *changes) in enumerate(
+def _exhibit(name: str, caught_by: Callable[[ModuleType], None], *changes: tuple[str, str]) -> Exhibit:
+    return Exhibit(name, caught_by, changes)
+
+
+EXHIBITS = dict(
+    enumerate(
         (
-            (
+            _exhibit(
                 "the discriminator's step is missing",
                 museum_tests.test_the_discriminators_turn_changes_the_discriminator,
                 ("        self.discriminator_optimizer.step()\n", ""),
             ),
-            (
+            _exhibit(
                 "a picture that wraps around",
                 museum_tests.test_bright_edges_stay_bright_in_the_picture,
                 ("    large = large.clamp(-1, 1)\n", "    large.clamp(-1, 1)\n"),
             ),
-            (
+            _exhibit(
                 "a sigmoid too many",
                 museum_tests.test_logits_have_no_bounds,
                 (
@@ -47,17 +50,17 @@ EXHIBITS = {
                     "        nn.Linear(2 * WIDTH * 16, 1),\n        nn.Flatten(0),\n        nn.Sigmoid(),\n",
                 ),
             ),
-            (
+            _exhibit(
                 "detached, and thrown away",
                 museum_tests.test_the_discriminators_turn_leaves_no_gradient_in_the_generator,
                 ("        fake = fake.detach()\n", "        fake.detach()\n"),
             ),
-            (
+            _exhibit(
                 "real images in 0..1",
                 museum_tests.test_real_images_fill_the_range_of_tanh,
                 ("    return pixels.float() / 127.5 - 1\n", "    return pixels.float() / 255\n"),
             ),
-            (
+            _exhibit(
                 "an average without its statistics",
                 museum_tests.test_the_average_follows_the_running_statistics,
                 (
@@ -69,53 +72,53 @@ EXHIBITS = {
                     "            mine.lerp_(theirs, 1 - DECAY)\n",
                 ),
             ),
-            (
+            _exhibit(
                 "the same order in every epoch",
                 museum_tests.test_every_epoch_has_an_order_of_its_own,
                 ("manual_seed(self.seed + 1000 * epoch)", "manual_seed(self.seed)"),
             ),
-            (
+            _exhibit(
                 "the generator's loss has the wrong sign",
                 museum_tests.test_the_generators_turn_makes_its_fakes_more_convincing,
                 ("    return softplus(-fake_logits).mean()\n", "    return softplus(fake_logits).mean()\n"),
             ),
-            (
+            _exhibit(
                 "a penalty per pixel",
                 museum_tests.test_the_penalty_adds_up_over_the_pixels,
                 ("slopes.square().sum(dim=(1, 2, 3)).mean()", "slopes.square().mean()"),
             ),
-            (
+            _exhibit(
                 "gradients that were never cleared",
                 museum_tests.test_a_turn_forgets_the_gradients_of_earlier_turns,
                 ("        self.discriminator_optimizer.zero_grad()\n", ""),
             ),
-            (
+            _exhibit(
                 "sampling in train mode",
                 museum_tests.test_a_latent_gives_the_same_image_in_any_company,
                 ("        self.average.eval()\n", ""),
             ),
-            (
+            _exhibit(
                 "0.8 for the wrong argument",
                 museum_tests.test_batch_normalisation_takes_any_scale_away,
                 ("        nn.BatchNorm2d(2 * WIDTH),\n", "        nn.BatchNorm2d(2 * WIDTH, 0.8),\n"),
                 ("        nn.BatchNorm2d(WIDTH),\n", "        nn.BatchNorm2d(WIDTH, 0.8),\n"),
             ),
-            (
+            _exhibit(
                 "a penalty without a gradient",
                 museum_tests.test_the_penalty_has_a_gradient,
                 ("    return GAMMA / 2 * slopes.square()", "    return GAMMA / 2 * slopes.detach().square()"),
             ),
-            (
+            _exhibit(
                 "a norm before tanh",
                 museum_tests.test_only_tanh_limits_the_contrast,
                 ("        nn.Tanh(),\n", "        nn.BatchNorm2d(1),\n        nn.Tanh(),\n"),
             ),
-            (
+            _exhibit(
                 "a distance in the wrong range",
                 museum_tests.test_the_distance_agrees_with_an_independent_one,
                 ("letter_classifier().features(images)", "letter_classifier().features(images.clamp(0, 1))"),
             ),
-            (
+            _exhibit(
                 "one network twice, the other never",
                 museum_tests.test_the_generators_turn_leaves_the_discriminator_alone,
                 (
@@ -123,7 +126,7 @@ EXHIBITS = {
                     "self.generator_optimizer = torch.optim.Adam(self.discriminator.parameters(), RATE, BETAS)",
                 ),
             ),
-            (
+            _exhibit(
                 "the memory of Adam is lost",
                 museum_tests.test_a_stopped_training_goes_on_as_if_it_had_never_stopped,
                 (
@@ -132,7 +135,7 @@ EXHIBITS = {
                     "",
                 ),
             ),
-            (
+            _exhibit(
                 "an initialisation for another class",
                 museum_tests.test_constructed_weights_are_drawn_as_the_paper_says,
                 (
@@ -140,7 +143,7 @@ EXHIBITS = {
                     "if isinstance(layer, nn.Conv2d):",
                 ),
             ),
-            (
+            _exhibit(
                 "contrast that is not there",
                 museum_tests.test_a_faint_image_is_saved_as_a_faint_one,
                 (
@@ -149,12 +152,12 @@ EXHIBITS = {
                     "    large = (large - low) / (high - low) * 2 - 1\n",
                 ),
             ),
-            (
+            _exhibit(
                 "the slope of something else",
                 museum_tests.test_the_penalty_depends_on_slopes_alone,
                 ("    logits = discriminator(real)\n", "    logits = softplus(-discriminator(real))\n"),
             ),
-            (
+            _exhibit(
                 "labels the wrong way round",
                 museum_tests.test_the_discriminators_turn_tells_real_from_fake_better,
                 (
@@ -162,12 +165,12 @@ EXHIBITS = {
                     "    return softplus(real_logits).mean() + softplus(-fake_logits).mean()\n",
                 ),
             ),
-            (
+            _exhibit(
                 "the best is never kept",
                 museum_tests.test_the_best_generator_is_kept,
                 ("        if measured < self.best_distance:\n", "        if measured > self.best_distance:\n"),
             ),
-            (
+            _exhibit(
                 "a fallback in silence",
                 museum_tests.test_the_record_says_how_the_updates_were_made,
                 ("kept = [tensor.detach().clone() for", "kept = [tensor.clone() for"),
@@ -181,7 +184,7 @@ EXHIBITS = {
         ),
         start=1,
     )
-}
+)
 
 
 def source(number: int = HEALTHY) -> str:

@@ -84,6 +84,12 @@ WRONG = {
             "use `<=`",
         ),
     ],
+    "20.5": [
+        ('my_answers = {"A": 14, "B": 6}', "Run A is not exhibit 14"),
+        ('my_answers = {"A": 12, "B": 15}', "Run B is not exhibit 15: most of all, look at distance"),
+        ('my_answers = {"A": 12}', "Name an exhibit for run B"),
+        ('my_answers = {"A": 99, "B": 6}', "There is no exhibit 99"),
+    ],
     "20.6": [
         ("def my_namer(script):\n    return 2", "The healthy script has no mistake"),
         ("def my_namer(script):\n    return 0", "For the script of exhibit 2 you return 0"),
