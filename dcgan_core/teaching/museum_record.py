@@ -31,7 +31,7 @@ from dcgan_core.teaching import museum, museum_script
 RECORD = Path(__file__).with_suffix(".jsonl")
 NUM_UPDATES, EVERY, EVALUATE_EVERY = 400, 20, 100
 NUM_IMAGES, NUM_HELD_OUT, NUM_SHOWN = 6_400, 500, 10
-SEEDS = range(3)  # of each exhibit
+SEEDS = range(5)  # of each exhibit
 HEALTHY_SEEDS = range(10)  # what a healthy run may look like
 OTHER_SEEDS = range(10, 15)  # healthy, too, and treated as an exhibit: does anybody cry wolf?
 CURVES = ("loss D", "loss G", "D(x)", "D(G(z))", "distance")
