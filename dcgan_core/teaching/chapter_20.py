@@ -188,14 +188,15 @@ def show_matrix(found: Mapping[int, Sequence[int]]) -> Figure:
 
 
 def table() -> str:
-    """Every exhibit in one line: what it was, and distances as medians over its seeds."""
-    lines = [f"{'':2} {'':37} {'true distance':>22}  curves that show it"]
+    """Every exhibit in one line: what it was, its distances (median and range), and how many curves show it."""
+    lines = [f"{'':40} {'true distance':>20}  shown by"]
     rows = [(HEALTHY, "healthy", list(HEALTHY_SEEDS)), (HEALTHY, "healthy, five other seeds", list(OTHER_SEEDS))]
     for number, name, seeds in [*rows, *((number, exhibit.name, list(SEEDS)) for number, exhibit in EXHIBITS.items())]:
         true = [run["true_distance"] for run in runs_of(number, seeds)]
         spread = f"{median(true):.0f} ({min(true):.0f} to {max(true):.0f})"
-        curves = "" if seeds == list(HEALTHY_SEEDS) else ", ".join(shown_by(number, seeds)) or "none"
-        lines.append(f"{number or '':2} {name:37} {spread:>22}  {curves}")
+        shown = len(shown_by(number, seeds))
+        curves = "(the bands)" if seeds == list(HEALTHY_SEEDS) else f"{shown or 'none'} of {len(CURVES)}"
+        lines.append(f"{number or '':2} {name:37} {spread:>20}  {curves}")
     return "\n".join(lines)
 
 
