@@ -385,14 +385,15 @@ def flags(tiny_folder: Path, out: Path) -> list[object]:
     return ["train", "--data", tiny_folder, "--out", out, "--device", "cpu", *(part for pair in given for part in pair)]
 
 
-def test_train_and_resume_write_the_page_and_say_in_three_lines_where_everything_is(run, tiny_folder, tmp_path):
+def test_train_and_resume_write_the_page_and_say_in_four_lines_where_everything_is(run, tiny_folder, tmp_path):
     out = tmp_path / "run"
     code, output, errors = run(*flags(tiny_folder, out))
     assert code == 0, errors
     lines = output.splitlines()
-    assert len(lines) == 4 and "convolutions" in lines[0]
+    assert len(lines) == 5 and "convolutions" in lines[0]
     assert "160 images" in lines[1] and str(out / "samples") in lines[1]
-    assert "To try: " in lines[2] and lines[3] == f"report: {out / 'report.html'}"
+    assert lines[2].startswith("To read that distance: ") and " real images score " in lines[2]
+    assert "To try: " in lines[3] and lines[4] == f"report: {out / 'report.html'}"
     (out / "report.html").unlink()
     code, output, errors = run("resume", out, "--total-images", 240)
     assert code == 0 and (out / "report.html").exists() and "240 images" in output, errors
@@ -403,7 +404,7 @@ def test_train_and_resume_write_the_page_and_say_in_three_lines_where_everything
 def test_the_page_can_be_switched_off(run, tiny_folder, tmp_path):
     code, output, _ = run(*flags(tiny_folder, tmp_path / "run"), "--no-report")
     assert code == 0 and not (tmp_path / "run" / "report.html").exists()
-    assert len(output.splitlines()) == 4 and f"python -m dcgan_core report {tmp_path / 'run'}" in output
+    assert len(output.splitlines()) == 5 and f"python -m dcgan_core report {tmp_path / 'run'}" in output
 
 
 @pytest.mark.filterwarnings("always")  # as outside of the tests
