@@ -96,7 +96,7 @@ def of_setting(runs: Sequence[dict[str, Any]], num_images: int, augmented: str) 
 
 def amounts_table(runs: Sequence[dict[str, Any]]) -> str:
     """Distances and copies of every setting that was played: medians, and from the lowest to the highest seed."""
-    rows = [f"{'images':>7} {'':12}{'distance, best':>18}{'distance, last':>18}{'copies, last':>15}  seeds"]
+    rows = [f"{'images':>7} {'':12}{'distance, best':>18}{'distance, last':>18}{'copies, last':>18}  seeds"]
     for augmented in AUGMENTED:
         for number in AMOUNTS:
             if found := of_setting(runs, number, augmented):
@@ -104,7 +104,7 @@ def amounts_table(runs: Sequence[dict[str, Any]]) -> str:
                     _spread([line[which]["frechet_distance"] for line in found], "{:.2f}") for which in ("best", "last")
                 )
                 copies = _spread([line["last"]["copies"] for line in found], "{:.1%}")
-                rows.append(f"{number:7,} {augmented:12}{best:>18}{last:>18}{copies:>15}  {len(found)}")
+                rows.append(f"{number:7,} {augmented:12}{best:>18}{last:>18}{copies:>18}  {len(found)}")
     return "\n".join(rows)
 
 
