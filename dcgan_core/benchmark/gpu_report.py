@@ -82,7 +82,7 @@ def tests_command(result: Path) -> list[str]:
     files = [path for path in sorted(TESTS.rglob("test_*.py")) if "mark.gpu" in path.read_text(encoding="utf-8")]
     options = ["-m", "gpu", "-rfEs", "-p", "no:cacheprovider", "-o", "filterwarnings=default", f"--junitxml={result}"]
     if not is_missing("xdist"):
-        options += ["-p", "xdist.plugin", "-n", "8"]
+        options += ["-p", "xdist.plugin", "-n", str(min(8, os.cpu_count() or 1))]
     if not is_missing("pytest_timeout"):
         options += ["-p", "pytest_timeout", "--timeout=120"]
     return [sys.executable, "-m", "pytest", *options, *(str(path.relative_to(ROOT)) for path in files)]

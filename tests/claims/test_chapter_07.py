@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -16,8 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dcgan_core import models, recorded
 from dcgan_core.config import RECIPES, Config
-from dcgan_core.data import Batches, load, scale
+from dcgan_core.data import Batches, Dataset, load, load_for, scale
 from dcgan_core.losses import discriminator_loss, non_saturating_generator_loss
+from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runtime import choose_machine
 from dcgan_core.steps import update_discriminator
 from dcgan_core.teaching.lengths import curve, recorded_lengths
@@ -141,9 +143,18 @@ def test_an_image_depends_on_its_company_in_train_mode_and_not_in_eval_mode():
     assert (in_eval[0] - in_eval[1]).abs().max() < 1e-6
 
 
+@cache
+def learnt_and_judged(image_size: int) -> tuple[Dataset, Judge]:
+    """What every run of that size would load for itself."""
+    config = replace(SMALL, image_size=image_size)
+    return load_for(config), judge_for(config)
+
+
 def short_run(folder: Path, **changes) -> list[dict]:
     """The lines of metrics of a run at narrow widths, with evaluations."""
-    train(replace(SMALL, **changes), folder, progress=False)
+    config = replace(SMALL, **changes)
+    dataset, judge = learnt_and_judged(config.image_size)
+    train(config, folder, dataset=dataset, judge=judge, progress=False)
     return read_metrics(folder)
 
 
