@@ -13,7 +13,7 @@ from dcgan_core.data import named
 from dcgan_core.laboratory import longer
 from dcgan_core.laboratory.lengths import summary
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, NAMES, jobs, run_config, study
-from dcgan_core.laboratory.studies import note
+from dcgan_core.laboratory.studies import Playing, note
 from dcgan_core.runs.files import add_line, write_json
 from dcgan_core.runtime import choose_machine
 from dcgan_core.train import train
@@ -66,7 +66,14 @@ def test_a_study_writes_a_line_for_each_run_and_goes_on_where_it_was(tmp_path, s
     assert note(out, tmp_path / "run", NAMES, ("letters", AS_IT_IS, 0), only_finished=True)
     (line,) = map(json.loads, out.read_text().splitlines())
     assert line["finished"] and [row["images"] for row in line["metrics"] if "frechet_distance" in row] == [128, 256]
-    study(out, data=("letters",), changes=(AS_IT_IS,), seeds=(0,), total_images=length, device="cpu", minutes=1)
+    study(
+        out,
+        data=("letters",),
+        changes=(AS_IT_IS,),
+        seeds=(0,),
+        total_images=length,
+        playing=Playing(device="cpu", minutes=1),
+    )
     assert len(out.read_text().splitlines()) == 1, "nothing was left to be played"
 
 

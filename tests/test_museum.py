@@ -12,6 +12,7 @@ import torch
 from dcgan_core.laboratory.outcomes import read
 from dcgan_core.teaching import chapter_20, museum, museum_record, museum_script, museum_tests
 from dcgan_core.teaching.museum import EXHIBITS, HEALTHY, script
+from dcgan_core.teaching.packed import packed, unpacked
 
 
 def test_there_are_at_least_sixteen_exhibits_and_each_has_a_name_and_a_test_of_its_own():
@@ -164,8 +165,8 @@ FOUND = {"distance": [1.0], "true_distance": 2.0, "picture": ""}
 
 def test_a_picture_in_the_record_is_the_picture_that_was_made():
     pixels = museum_script.picture(torch.rand(3, 1, 16, 16) * 2 - 1)
-    found = {"picture": museum_record._png(pixels)}
-    assert torch.equal(torch.from_numpy(museum_record.pixels_of(json.loads(json.dumps(found))["picture"])), pixels)
+    found = {"picture": packed(pixels.numpy())}
+    assert torch.equal(torch.from_numpy(unpacked(json.loads(json.dumps(found))["picture"])), pixels)
 
 
 def test_the_shipped_record_holds_every_exhibit_and_seed_once_and_says_where_it_comes_from():

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Dataset, cache, files, load, load_folder, reading
+from dcgan_core.data import Dataset, cache, files, glyphs, load, load_folder, reading, scenes
 from dcgan_core.data.findings import in_common
 from dcgan_core.data.folder import read_images
 from dcgan_core.data.parts import choose_held_out, layout
@@ -247,6 +247,11 @@ def test_images_with_nothing_in_common_are_noted_and_those_of_one_kind_are_not(t
     for number in range(60, 120):
         (tmp_path / "many" / f"{number}.png").unlink()
     assert "little in common" not in "\n".join(said(capsys, tmp_path / "many")), "too few to tell"
+
+
+def test_letters_have_half_in_common_and_scenes_a_tenth():
+    assert in_common(glyphs.render(1_000, seed=1).images) == pytest.approx(0.5, abs=0.05)
+    assert in_common(scenes.render(300, image_size=32, seed=3).images) == pytest.approx(0.1, abs=0.03)
 
 
 @pytest.mark.parametrize("size", [4, 8, 20, 64])

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 from dcgan_core.config import Config
 from dcgan_core.laboratory import studies
-from dcgan_core.laboratory.studies import FOUND, note, read_lines, run_jobs
+from dcgan_core.laboratory.studies import FOUND, Playing, note, read_lines, run_jobs
 from dcgan_core.runs.files import write_json
 from dcgan_core.train import Stopped
 
@@ -56,13 +56,13 @@ def test_a_worker_that_is_asked_to_stop_begins_no_other_run(tmp_path):
 def test_jobs_are_played_in_other_processes_once_and_those_in_the_file_not_at_all(tmp_path):
     out = tmp_path / "out.jsonl"
     out.write_text(json.dumps({"kind": "a", "seed": 1, "finished": True}) + "\n")
-    settings = {"processes": 2, "minutes": 2, "measured_after": True}
-    run_jobs(out, NAMES, [("a", 1), ("a", 2), ("b", 3)], pretend, keep=tmp_path / "kept", **settings)
+    playing = Playing(processes=2, minutes=2, keep=tmp_path / "kept")
+    run_jobs(out, NAMES, [("a", 1), ("a", 2), ("b", 3)], pretend, playing, measured_after=True)
     lines = read_lines(out)
     assert sorted((line["kind"], line["seed"]) for line in lines) == [("a", 1), ("a", 2), ("b", 3)]
     assert all(line["measured"] == 10 * line["seed"] for line in lines[1:]), "what was found is in the line"
     assert all({"config", "provenance", "metrics"} <= set(line) for line in lines[1:])
-    run_jobs(out, NAMES, [("a", 1), ("a", 2)], pretend, keep=tmp_path / "kept", **settings)
+    run_jobs(out, NAMES, [("a", 1), ("a", 2)], pretend, playing, measured_after=True)
     assert len(read_lines(out)) == 3
 
 
@@ -70,7 +70,7 @@ def test_what_was_not_finished_in_time_is_recorded_as_such_unless_it_is_kept(tmp
     half = partial(pretend, images=320, measured=False)
     for keep, expected in ((None, [False]), (tmp_path / "kept", [])):
         out = tmp_path / f"{keep is None}.jsonl"
-        run_jobs(out, NAMES, [("a", 1)], half, processes=1, minutes=2, keep=keep)
+        run_jobs(out, NAMES, [("a", 1)], half, Playing(minutes=2, keep=keep))
         assert [line["finished"] for line in read_lines(out)] == expected
 
 

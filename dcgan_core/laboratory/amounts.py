@@ -20,7 +20,7 @@ from dcgan_core.config import RECIPES, Augmentation, Config
 from dcgan_core.data import Dataset
 from dcgan_core.data.scenes import render
 from dcgan_core.laboratory.outcomes import append
-from dcgan_core.laboratory.studies import FOUND, read_lines, run_jobs, train_or_go_on
+from dcgan_core.laboratory.studies import FOUND, HOW, Playing, read_lines, run_jobs, train_or_go_on
 from dcgan_core.metrics import Judge, frechet_distance, moments
 from dcgan_core.metrics.copies import thumbnails_of_pixels
 from dcgan_core.metrics.features import GENERAL_NAME, measure_pixels
@@ -46,9 +46,8 @@ OTHER_LATENTS = 3_000_000  # added to the seed: no state is chosen by the latent
 RECORD = Path(__file__).with_suffix(".jsonl")
 
 
-def run_config(num_images: int, augmented: str, seed: int, total_images: int = TOTAL_IMAGES) -> Config:
-    """The run of one setting: the default recipe on scenes in colour. It does not depend on how many they are."""
-    del num_images
+def run_config(augmented: str, seed: int, total_images: int = TOTAL_IMAGES) -> Config:
+    """The run of one setting, for any number of scenes: the default recipe, in colour."""
     every = total_images // EVALUATIONS
     return replace(
         Config(),
@@ -148,7 +147,7 @@ def play(
     warnings.simplefilter("ignore")
     pixels = training_images(num_images, seed)
     judge, dataset = judge_of(pixels), Dataset("scenes", pixels, None, ())
-    config = run_config(num_images, augmented, seed, total_images)
+    config = run_config(augmented, seed, total_images)
     train_or_go_on(folder, config, choose_machine(device, precision), dataset, judge)
     write_json(folder / FOUND, {"by_heart": by_heart(judge, pixels), **_measured(folder, judge, device)})
 
@@ -177,11 +176,8 @@ def study(
     augmented: tuple[str, ...] = tuple(AUGMENTED),
     seeds: tuple[int, ...] = SEEDS,
     total_images: int = TOTAL_IMAGES,
-    device: Device = "auto",
     precision: Precision = "bfloat16",
-    processes: int = 1,
-    minutes: float = 600.0,
-    keep: Path | None = None,
+    playing: Playing = HOW,
 ) -> None:
     """Plays what `out` does not hold yet, for so many minutes, and adds a line for each run, and one for the floor.
 
@@ -191,12 +187,8 @@ def study(
         augmented: Some of "as they are" and "augmented".
         seeds: Seeds of each setting: of the training scenes, and of everything random in the run.
         total_images: Length of each run, in real images shown.
-        device: Where to compute; auto takes a GPU if there is one.
         precision: Of the convolutions, in all runs.
-        processes: How many runs at a time.
-        minutes: When to stop, with what was found so far; a run that was not finished is recorded as such.
-        keep: Folder for the runs themselves. With it, a run that was not finished goes on the next time, and is not
-            recorded before its end.
+        playing: How the study is played.
     """
     if not any(line.get("kind") == "floor" for line in read_lines(out)):
         facts = provenance(choose_machine("cpu", "float32"))
@@ -205,10 +197,8 @@ def study(
         out,
         NAMES,
         jobs(amounts, augmented, seeds),
-        partial(play, total_images=total_images, device=device, precision=precision),
-        processes=processes,
-        minutes=minutes,
-        keep=keep,
+        partial(play, total_images=total_images, device=playing.device, precision=precision),
+        playing,
         measured_after=True,
     )
 
@@ -216,4 +206,4 @@ def study(
 if __name__ == "__main__":
     import tyro  # here: the study itself can be called where it is not installed
 
-    tyro.cli(study, prog="python -m dcgan_core.laboratory.amounts")
+    tyro.cli(study, config=(tyro.conf.OmitArgPrefixes,), prog="python -m dcgan_core.laboratory.amounts")

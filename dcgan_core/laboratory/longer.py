@@ -18,7 +18,7 @@ import torch
 
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import Dataset, load_for
-from dcgan_core.laboratory.studies import run_jobs, train_or_go_on
+from dcgan_core.laboratory.studies import HOW, Playing, run_jobs, train_or_go_on
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runtime import Device, Precision, choose_machine
 
@@ -143,11 +143,8 @@ def study(
     seeds: tuple[int, ...] = SEEDS,
     total_images: int = 800_000,
     data_root: str = "data",
-    device: Device = "auto",
     precision: Precision = "float32",
-    processes: int = 1,
-    minutes: float = 600.0,
-    keep: Path | None = None,
+    playing: Playing = HOW,
 ) -> None:
     """Plays what `out` does not hold yet, for so many minutes, and adds a line for each run.
 
@@ -158,25 +155,19 @@ def study(
         seeds: Seeds of each setting.
         total_images: Length of each run.
         data_root: Folder that downloaded data sets are kept in.
-        device: Where to compute; auto takes a GPU if there is one.
         precision: Of the convolutions, in all runs.
-        processes: How many runs at a time.
-        minutes: When to stop, with what was found so far; a run that was not finished is recorded as such.
-        keep: Folder for the runs themselves. With it, a run that was not finished goes on the next time, and is not
-            recorded before its end.
+        playing: How the study is played.
     """
     run_jobs(
         out,
         NAMES,
         jobs(data, changes, seeds),
-        partial(play, total_images=total_images, data_root=data_root, device=device, precision=precision),
-        processes=processes,
-        minutes=minutes,
-        keep=keep,
+        partial(play, total_images=total_images, data_root=data_root, device=playing.device, precision=precision),
+        playing,
     )
 
 
 if __name__ == "__main__":
     import tyro  # here: the study itself can be called where it is not installed
 
-    tyro.cli(study, prog="python -m dcgan_core.laboratory.longer")
+    tyro.cli(study, config=(tyro.conf.OmitArgPrefixes,), prog="python -m dcgan_core.laboratory.longer")

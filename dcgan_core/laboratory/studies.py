@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,29 @@ from dcgan_core.config import Config
 from dcgan_core.data import Dataset
 from dcgan_core.metrics import Judge
 from dcgan_core.runs.files import add_line
-from dcgan_core.runtime import Machine
+from dcgan_core.runtime import Device, Machine
 from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
 
 Job = tuple[Any, ...]  # what a run is told from the others by
 FOUND = "found.json"  # in the folder of a run: what is measured after its end, where a study measures anything then
+
+
+@dataclass(frozen=True)
+class Playing:
+    """How a study is played."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+    processes: int = 1
+    """How many runs at a time."""
+    minutes: float = 600.0
+    """When to stop, with what was found so far; a run that was not finished is recorded as such."""
+    keep: Path | None = None
+    """Folder for the runs themselves. With it, a run that was not finished goes on the next time, and is not recorded
+    before its end."""
+
+
+HOW = Playing()
 
 
 def train_or_go_on(folder: Path, config: Config, machine: Machine, dataset: Dataset, judge: Judge) -> None:
@@ -61,19 +80,17 @@ def run_jobs(
     names: Sequence[str],
     jobs: Iterable[Job],
     play: Callable[..., None],
-    *,
-    processes: int,
-    minutes: float,
-    keep: Path | None,
+    playing: Playing,
     measured_after: bool = False,
 ) -> None:
     """Plays the jobs that `out` does not hold yet, for so many minutes, and adds a line for each run at its end.
 
-    `names` are what a line calls the parts of a job. Without `keep`, a run that was not finished in time is recorded as
-    such; with it, the run's folder stays there and it goes on the next time. If runs are `measured_after` their end, a
-    run is finished once its folder holds what was found, see `FOUND`.
+    `names` are what a line calls the parts of a job. Without a folder to keep them in, a run that was not finished in
+    time is recorded as such; with one, the run stays there and goes on the next time. If runs are `measured_after`
+    their end, a run is finished once its folder holds what was found, see `FOUND`.
     """
-    deadline = time.monotonic() + 60 * minutes
+    keep, processes = playing.keep, playing.processes
+    deadline = time.monotonic() + 60 * playing.minutes
     done = {tuple(line.get(name) for name in names) for line in read_lines(out) if line.get("finished")}
     wanted = [job for job in jobs if job not in done]
     context = multiprocessing.get_context("spawn")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from dcgan_core.state import State, draw_latents, sample
 NUM_JUDGED = 2_000  # fixed latents whose samples are measured again and again
 OTHER_LATENTS = 1_000_000  # added to the seed: the best is not chosen by the latents that it is measured with at last
 REPORTED = ("frechet_distance", "classes_covered", "recognised", "num_samples")
-SCALE = ("matched_distance", "real_distance", "num_matched")  # by which a distance can be read; other judges lack it
+SCALE = ("matched_distance", "real_distance", "num_matched")  # by which a distance can be read
 LONG_AGO = 5  # evaluations since the best one; and at least as many images as had led to it
 
 
@@ -39,7 +39,8 @@ class Examiner:
     def __call__(self, state: State, line: dict[str, Any]) -> None:
         if self.possible:
             with self.or_never_again():
-                line |= self.report(state.sampler, state.config, self.latents)
+                report = self.report(state.sampler, state.config, self.latents)
+                line |= {name: report[name] for name in REPORTED}
 
     @contextmanager
     def or_never_again(self) -> Iterator[None]:
@@ -51,18 +52,15 @@ class Examiner:
             why = first_line(error)
             warnings.warn(f"the run goes on without evaluation, which is impossible here: {why}.", stacklevel=4)
 
-    def report(
-        self, generator: Generator, config: Config, latents: torch.Tensor, reported: Sequence[str] = REPORTED
-    ) -> dict[str, Any]:
-        """What a line of metrics holds on the samples of these latents, or the measures that are `reported`."""
+    def report(self, generator: Generator, config: Config, latents: torch.Tensor) -> dict[str, Any]:
+        """What the judge says of the samples of these latents."""
         device = next(generator.parameters()).device
         if device.type == "mps":  # lacks the antialiased resizing that the classifier begins with
             device = torch.device("cpu")
         if self.judge is None:  # a classifier may have to be trained first
             self.judge = judge_for(config, device=device)
         self.judge = self.judge.to(device)
-        report = self.judge.report(sample(generator, latents, device=device))
-        return {name: report[name] for name in reported if name in report or name not in SCALE}
+        return self.judge.report(sample(generator, latents, device=device))
 
     def warning(self, best: dict[str, Any], state: State) -> str | None:
         """What to say if the best evaluation is long ago, once for each best one."""
@@ -90,13 +88,17 @@ class Examiner:
 
     def both(self, state: State, out: Path, machine: Machine, best: dict[str, Any]) -> dict[str, Any]:
         """The measures of the best and of the last generator, by these names, with the scale to read them by."""
-        config, reported = state.config, REPORTED + SCALE
+        config = state.config
         latents = draw_latents(NUM_JUDGED, config.latent_size, seed=config.seed)
-        found = {"last": {"images": state.images, **self.report(state.sampler, config, latents, reported)}}
+
+        def measured(one: State) -> dict[str, Any]:
+            report = self.report(one.sampler, config, latents)
+            return {"images": one.images, **{name: report.get(name) for name in REPORTED + SCALE}}
+
+        found = {"last": measured(state)}
         if best["step"] == state.step:
             found["best"] = found["last"]
         elif (out / BEST).exists():
             alone = replace(machine, rank=0, local_rank=0, num_processes=1, compiled=False)
-            chosen = load_state(out, alone, checkpoint="best")
-            found["best"] = {"images": chosen.images, **self.report(chosen.sampler, config, latents, reported)}
+            found["best"] = measured(load_state(out, alone, checkpoint="best"))
         return found

@@ -19,16 +19,30 @@ from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.metrics.neighbours import distances_to_others
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL, show_images
-from dcgan_core.teaching.unknown_runs import RUNS, unknown_run, unpacked
+from dcgan_core.teaching.unknown_runs import RUNS, images_in, unknown_run
 
 LOOKS = {"as they are": (REAL, "o", -1), "augmented": (FAKE, "s", 1)}  # colour, marker, to which side it is moved
-CAUSES = {  # and what one would see
-    "too few images": "samples would be copies of training images, far more of them than of held-out images",
-    "two kinds of pictures": "the training images would be of two kinds, and the samples of both, or of neither",
-    "stopped too early": "each image would have been shown a few times only, and the distance would still be falling "
-    "steeply at the end",
-    "the rates are too high": "the distance would stay high or jump from line to line, and a loss with it",
-    "nothing is wrong": "the distance would have come down and levelled off, with many kinds of samples and few copies",
+CAUSES = {  # as a condition, and what one would see then
+    "too few images": (
+        "If there were too few images",
+        "samples would be copies of training images, far more of them than of held-out images",
+    ),
+    "two kinds of pictures": (
+        "If there were two kinds of pictures",
+        "the training images would be of two kinds, and the samples of both, or of neither",
+    ),
+    "stopped too early": (
+        "If it had been stopped too early",
+        "each image would have been shown a few times only, and the distance would still be falling steeply at the end",
+    ),
+    "the rates are too high": (
+        "If the rates were too high",
+        "the distance would stay high or jump from line to line, and a loss with it",
+    ),
+    "nothing is wrong": (
+        "If nothing were wrong",
+        "the distance would have come down and levelled off, with many kinds of samples and few copies",
+    ),
 }
 
 
@@ -66,20 +80,25 @@ def show_gaps(near: Tensor, far: Tensor) -> Figure:
 def show_log(lines: Sequence[Mapping[str, Any]]) -> Figure:
     """The losses and the Fréchet distance of a run over the images that it has seen."""
     figure, panels = plt.subplots(1, 2, figsize=(6.2, 2.8))
-    seen = [line["images"] for line in lines]
+    _draw_log(panels, lines)
+    return figure
+
+
+def _draw_log(panels: Any, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Losses into the first of two panels, distances into the second."""
     for name, colour in (("discriminator_loss", DISCRIMINATOR), ("generator_loss", FAKE)):
-        panels[0].plot(seen, [line[name] for line in lines], ".-", color=colour, label=name.removesuffix("_loss"))
+        values = [line[name] for line in lines]
+        panels[0].plot([line["images"] for line in lines], values, ".-", color=colour, label=name.removesuffix("_loss"))
     panels[0].set_title("losses")
     panels[0].legend()
     measured = [line for line in lines if line.get("frechet_distance")]
-    seen = [line["images"] for line in measured]
-    panels[1].plot(seen, [line["frechet_distance"] for line in measured], ".-", color=FAKE)
+    distances = [line["frechet_distance"] for line in measured]
+    panels[1].plot([line["images"] for line in measured], distances, ".-", color=FAKE)
     panels[1].set_ylim(bottom=0)
     panels[1].set_title("Fréchet distance")
     for axes in panels:
         axes.set_xlabel("images seen")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
-    return figure
 
 
 def amounts_played() -> tuple[list[dict[str, Any]], list[float]]:
@@ -126,7 +145,7 @@ def show_amounts(runs: Sequence[dict[str, Any]], floor: Sequence[float]) -> Figu
             axes.plot(places, [median(each) for each in values], color=colour, label=augmented, linewidth=1.2)
             for place, each in zip(places, values, strict=True):
                 axes.plot([place] * len(each), each, marker, color=colour, markersize=5, alpha=0.8)
-    knowing = [[line["by_heart"] for number in (n,) for line in runs if line["num_images"] == number] for n in AMOUNTS]
+    knowing = [[line["by_heart"] for line in runs if line["num_images"] == number] for number in AMOUNTS]
     known = [(number, median(each)) for number, each in zip(AMOUNTS, knowing, strict=True) if each]
     panels[0].plot(*zip(*known, strict=True), "--", color=NEUTRAL, label="training images, drawn again")
     panels[0].axhspan(min(floor), max(floor), color=DISCRIMINATOR, alpha=0.5, label="other real scenes")
@@ -153,20 +172,9 @@ def show_unknown(name: str) -> Figure:
     run = unknown_run(name)
     figure = plt.figure(figsize=(6.2, 6.4))
     whole: Any = figure.subfigures(2, 1, height_ratios=(1, 1.5))
-    panels = whole[0].subplots(1, 2)
-    seen = [line["images"] for line in run["metrics"]]
-    for key, colour, label in (("discriminator_loss", DISCRIMINATOR, "D"), ("generator_loss", FAKE, "G")):
-        panels[0].plot(seen, [line[key] for line in run["metrics"]], ".-", color=colour, label=label)
-    panels[0].set_title("losses")
-    panels[0].legend()
-    panels[1].plot(seen, [line["frechet_distance"] for line in run["metrics"]], ".-", color=FAKE)
-    panels[1].set_title("Fréchet distance")
-    panels[1].set_ylim(bottom=0)
-    for axes in panels:
-        axes.set_xlabel("images seen")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value else "0")
-    samples, near = unpacked(run["samples"]), unpacked(run["nearest"])
-    rows = torch.cat([unpacked(run["training"]), samples[8:24], samples[:8], near])
+    _draw_log(whole[0].subplots(1, 2), run["metrics"])
+    samples, near = images_in(run["samples"]), images_in(run["nearest"])
+    rows = torch.cat([images_in(run["training"]), samples[8:24], samples[:8], near])
     axes = whole[1].subplots()
     show_images(rows, columns=8, row_labels=["training", "samples", "samples", "a sample", "its nearest"], axes=axes)
     return figure
@@ -175,12 +183,12 @@ def show_unknown(name: str) -> Figure:
 def unknown_facts(name: str) -> str:
     """The numbers of a recorded run, in three lines."""
     run = unknown_run(name)
-    shown = run["metrics"][-1]["images"]
+    shown, (_, floor) = run["metrics"][-1]["images"], amounts_played()
     return "\n".join(
         [
             f"run {name}: {run['num_images']:,} training images, {shown:,} shown, so each "
             f"{shown / run['num_images']:,.0f} times",
-            f"Fréchet distance at the end {run['frechet_distance']:.2f} (real scenes: about 0.02)",
+            f"Fréchet distance at the end {run['frechet_distance']:.2f} (of real scenes: {median(floor):.2f})",
             f"copies: {run['copies']:.0%} of the samples, {run['real_copies']:.0%} of held-out images",
         ]
     )
@@ -193,18 +201,9 @@ def check_cause(name: str, cause: str) -> str:
         raise NotImplementedError
     require(cause in CAUSES, f"{cause!r} is none of the answers: choose one of {', '.join(map(repr, CAUSES))}.")
     right = RUNS[name].cause
-    require(cause == right, f"If {_clause(cause)}, {CAUSES[cause]}. Compare that with run {name}.")
-    return f"If {_clause(cause)}, {CAUSES[cause]}: and so it is with run {name}."
-
-
-def _clause(cause: str) -> str:
-    return {
-        "too few images": "there were too few images",
-        "two kinds of pictures": "there were two kinds of pictures",
-        "stopped too early": "it had been stopped too early",
-        "the rates are too high": "the rates were too high",
-        "nothing is wrong": "nothing were wrong",
-    }[cause]
+    condition, signs = CAUSES[cause]
+    require(cause == right, f"{condition}, {signs}. Compare that with run {name}.")
+    return f"{condition}, {signs}: and so it is with run {name}."
 
 
 @check

@@ -25,9 +25,9 @@ from dcgan_core.teaching.museum_record import (
     HEALTHY_SEEDS,
     OTHER_SEEDS,
     SEEDS,
-    pixels_of,
     recorded,
 )
+from dcgan_core.teaching.packed import unpacked
 from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL
 
 Runs = Sequence[Mapping[str, Any]]
@@ -155,7 +155,7 @@ def show_exhibit(number: int) -> Figure:
     """What there was to see of an exhibit: the curves of its seeds, samples of the first one, and its last words."""
     runs = runs_of(number)
     best = "no generator kept" if runs[0]["best"] is None else f"best distance kept: {runs[0]['best']:.0f}"
-    return show_curves(runs, pixels_of(runs[0]["picture"]), f"updates made: {runs[0]['made']}; {best}")
+    return show_curves(runs, unpacked(runs[0]["picture"]), f"updates made: {runs[0]['made']}; {best}")
 
 
 def show_mystery(letter: str) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from dcgan_core.laboratory.longer import AS_IT_IS, RECORD
+from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.teaching.plots import EXTRA, FAKE, NEUTRAL, REAL
 
 SHOWN: dict[str, tuple[str, str]] = {  # settings of the study: colour and dashes
@@ -24,7 +24,7 @@ LABELS = {AS_IT_IS: "as in this chapter", "R1": "R1, gamma 0.1", "recipe": "the 
 
 def recorded_lengths() -> list[dict[str, Any]]:
     """The lines of the record that ships with the package."""
-    return [json.loads(line) for line in RECORD.read_text(encoding="utf-8").splitlines()]
+    return read_lines(RECORD)
 
 
 def curve(lines: Sequence[dict[str, Any]], data: str, change: str, seed: int = 0) -> list[tuple[int, float, float]]:

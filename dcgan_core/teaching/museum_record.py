@@ -7,8 +7,6 @@ and goes on from what was saved, as long runs are.
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -16,9 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dcgan_core.data import load
@@ -27,6 +23,7 @@ from dcgan_core.metrics import coverage, letter_classifier
 from dcgan_core.metrics.features import measure
 from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.teaching import museum, museum_script
+from dcgan_core.teaching.packed import packed
 
 RECORD = Path(__file__).with_suffix(".jsonl")
 NUM_UPDATES, EVERY, EVALUATE_EVERY = 400, 20, 100
@@ -66,7 +63,7 @@ def play(script: ModuleType, seed: int, num_updates: int = NUM_UPDATES) -> dict[
     return {
         **{name: [_short(line[name]) for line in lines] for name in lines[0]},
         "distance": [_short(distance) for distance in distances],
-        "picture": _png(script.picture(training.sample(latents[:NUM_SHOWN]))),
+        "picture": packed(script.picture(training.sample(latents[:NUM_SHOWN])).numpy()),
         "made": training.made,
         "best": _short(training.best_distance) if training.best else None,
         "true_distance": _short(museum_script.distance(samples, museum_script.scale(letters()[1]))),
@@ -80,18 +77,6 @@ def _mean(lines: list[dict[str, float]]) -> dict[str, float]:
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
-
-
-def _png(pixels: Tensor) -> str:
-    """Grey pixels (H, W) as the text of a PNG file."""
-    file = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(file, format="PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def pixels_of(picture: str) -> np.ndarray:
-    """The pixels (H, W), uint8, of a picture in the record."""
-    return np.array(Image.open(io.BytesIO(base64.b64decode(picture))))
 
 
 def runs() -> Iterator[tuple[int, int]]:

@@ -6,24 +6,22 @@ only these.
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ImageOps
 from torch import Tensor
 
 from dcgan_core.config import RECIPES, Config
-from dcgan_core.data import Dataset
+from dcgan_core.data import Dataset, unscale
 from dcgan_core.data.scenes import render
 from dcgan_core.data.untidy import page_of_text, screenshot
 from dcgan_core.laboratory.amounts import judge_of
@@ -31,6 +29,7 @@ from dcgan_core.laboratory.studies import train_or_go_on
 from dcgan_core.report.examination import nearest
 from dcgan_core.runs.folder import CHECKPOINT
 from dcgan_core.runtime import choose_machine
+from dcgan_core.teaching.packed import packed, unpacked
 from dcgan_core.train import draw_latents, load_state, read_metrics, sample
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -74,7 +73,7 @@ def images_of(run: Unknown, seed: int) -> Tensor:
 
 def run_config(run: Unknown) -> Config:
     rates = ("generator_learning_rate", "discriminator_learning_rate")
-    changed = {name: min(0.9, run.rate_factor * getattr(Config(), name)) for name in rates}
+    changed = {name: run.rate_factor * getattr(Config(), name) for name in rates}
     every = run.total_images // NUM_LINES
     return replace(
         Config(),
@@ -111,11 +110,15 @@ def played(run: Unknown) -> dict[str, Any]:
             report = judge.full_report(images)
             found = {name: report[name] for name in ("frechet_distance", "copies", "real_copies", "recall")}
             near = nearest(images, Dataset("pictures", pixels, None, ()))
-            found |= {"samples": packed(images[:NUM_SHOWN]), "nearest": packed(near.images), "shares": near.shares}
+            found |= {
+                "samples": as_text(unscale(images[:NUM_SHOWN])),
+                "nearest": as_text(near.images),
+                "shares": near.shares,
+            }
     lines = [{key: line.get(key) for key in SHOWN} for line in lines]
     return {
         "num_images": len(pixels),
-        "training": packed(pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:COLUMNS]]),
+        "training": as_text(pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))[:COLUMNS]]),
         "metrics": lines,
         **found,
         "config": config.to_dict(),
@@ -126,20 +129,16 @@ def played(run: Unknown) -> dict[str, Any]:
 SHOWN = ("images", "discriminator_loss", "generator_loss", "frechet_distance", "seconds")
 
 
-def packed(images: Tensor) -> str:
-    """Images (N, 3, S, S), uint8 or in [-1, 1], as one row in a PNG, in base 64."""
-    pixels = images if images.dtype == torch.uint8 else ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    row = torch.cat(list(pixels.expand(-1, 3, -1, -1)), dim=2).permute(1, 2, 0).contiguous()
-    file = BytesIO()
-    Image.fromarray(row.numpy()).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+def as_text(pixels: Tensor) -> str:
+    """Images, uint8 (N, 3, S, S), as the text of a picture of one row."""
+    return packed(torch.cat(list(pixels), dim=2).permute(1, 2, 0).contiguous().numpy())
 
 
-def unpacked(text: str) -> Tensor:
-    """The images (N, 3, S, S), uint8, that `packed` made a row of."""
-    row = np.asarray(Image.open(BytesIO(base64.b64decode(text))))
+def images_in(text: str) -> Tensor:
+    """The images, uint8 (N, 3, S, S), that `as_text` made a row of."""
+    row = unpacked(text)
     size = len(row)
-    return torch.from_numpy(row.copy()).reshape(size, -1, size, 3).permute(1, 3, 0, 2)
+    return torch.from_numpy(row).reshape(size, -1, size, 3).permute(1, 3, 0, 2)
 
 
 def unknown_run(name: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from dcgan_core.report.examination import nearest
 from dcgan_core.runtime import choose_machine
 from dcgan_core.state import start
 from dcgan_core.teaching.chapter_18 import amounts_played
-from dcgan_core.teaching.unknown_runs import RUNS, unknown_run, unpacked
+from dcgan_core.teaching.unknown_runs import RUNS, images_in, unknown_run
 from dcgan_core.train import draw_latents, load_state, read_metrics, sample, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -252,7 +252,7 @@ def test_each_unknown_run_shows_the_sign_of_what_is_wrong_with_it_and_of_nothing
         losses = [line[key] for line in run["metrics"] for key in ("discriminator_loss", "generator_loss")]
         assert (max(losses) > 10) == is_a, "losses that jump"
         assert (run["copies"] > run["real_copies"] + 0.03) == is_b, "copies"
-        light = unpacked(run["training"]).float().mean((1, 2, 3)) > 190
+        light = images_in(run["training"]).float().mean((1, 2, 3)) > 190
         assert bool(light.any()) == is_c, "pages among the training images"
         assert (times_shown(name) < 8) == is_d, "shown a few times only"
         if is_d:
