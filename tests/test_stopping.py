@@ -10,7 +10,7 @@ import pytest
 
 from dcgan_core.runs.stopping import SIGNALS, BrokenOff, stopping
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals"), pytest.mark.usefixtures("hangups")]
 
 
 def send(number: int) -> None:
