@@ -98,6 +98,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "comparison",
         "studies",
         "longer",
+        "costs",
         "lengths",
         "amounts",
         "damages",
