@@ -428,8 +428,19 @@ def test_the_small_form_runs_from_end_to_end(tmp_path):
     assert [line["goal"] for line in report["goals"]] == [goal.what for goal in GOALS]
     assert not any(line["found"] is None for line in report["goals"])
     assert load(out / "recorded" / "glyphs32_gpu").metrics[-1]["images"] == 80
+    assert results["costs-32"]["costs"].keys() == {"as it is", "R1"}
     written = (out / "report.txt").read_text()
     assert text(report) == written and written in done.stdout
-    for word in ("small form", "GOALS", "PARTS", "TESTS", "LADDER-64", "TRAIN-32", "PROFILE-64", "RECORDED RUNS"):
+    for word in (
+        "small form",
+        "GOALS",
+        "PARTS",
+        "TESTS",
+        "LADDER-64",
+        "TRAIN-32",
+        "PROFILE-64",
+        "COSTS-32",
+        "RECORDED RUNS",
+    ):
         assert word in written
     assert {path.name for path in out.iterdir()} == {"report.txt", "report.json", "log.txt", "recorded"}

@@ -63,10 +63,15 @@ def _step(config: Config, images: Tensor, machine: Machine) -> Callable[[], Tens
     return lambda: torch.stack(step(state, batches(state.step), machine))
 
 
-def measure(machine: Machine, num_iterations: int = 20, num_turns: int = 9) -> dict[str, Any]:
-    """The costs of the changes on this machine, with what they were measured on."""
-    configs = {change: run_config(DATA, change, 0, LENGTH) for change in dict.fromkeys((AS_IT_IS, *CHANGES))}
-    images = load("glyphs", image_size=Config.image_size, split="test").images
+def runs() -> dict[str, Config]:
+    """The run of each change, the one as it is first."""
+    return {change: run_config(DATA, change, 0, LENGTH) for change in dict.fromkeys((AS_IT_IS, *CHANGES))}
+
+
+def measure(
+    configs: dict[str, Config], images: Tensor, machine: Machine, num_iterations: int, num_turns: int
+) -> dict[str, Any]:
+    """A line of the record: the costs, and what they were measured on; see `relative_costs`."""
     return {
         "costs": relative_costs(configs, images, machine, num_iterations, num_turns),
         "iterations": num_iterations,
@@ -96,7 +101,8 @@ def study(
         num_iterations: Iterations of each change in a turn.
         num_turns: Turns that count.
     """
-    found = measure(choose_machine(device, precision), num_iterations=num_iterations, num_turns=num_turns)
+    images = load("glyphs", image_size=Config.image_size, split="test").images
+    found = measure(runs(), images, choose_machine(device, precision), num_iterations, num_turns)
     for change, spread in found["costs"].items():
         print(f"{change:30}" + "{:.2f} ({:.2f} to {:.2f})".format(*spread), flush=True)
     add_line(out, json.dumps(found))
