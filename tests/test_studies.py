@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 from dcgan_core.config import Config
 from dcgan_core.laboratory import studies
@@ -72,6 +77,37 @@ def test_what_was_not_finished_in_time_is_recorded_as_such_unless_it_is_kept(tmp
         out = tmp_path / f"{keep is None}.jsonl"
         run_jobs(out, NAMES, [("a", 1)], half, Playing(minutes=2, keep=keep))
         assert [line["finished"] for line in read_lines(out)] == expected
+
+
+def save_when_stopped(folder: Path, kind: str, seed: int) -> None:
+    """A play that ends only when it is asked to, and saves then."""
+
+    def stop(number, frame):
+        raise Stopped(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    pretend(folder, kind, seed, images=320)
+    try:
+        while True:
+            time.sleep(0.05)
+    finally:
+        (folder / "saved").touch()
+
+
+def test_a_study_that_is_terminated_lets_its_runs_save_and_notes_what_there_is(tmp_path):
+    run, out = tmp_path / "kept" / "a-1", tmp_path / "out.jsonl"
+
+    def terminate():
+        while not (run / FOUND).exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=terminate, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(out, NAMES, [("a", 1)], save_when_stopped, Playing(keep=run.parent), measured_after=True)
+    assert (run / "saved").exists() and signal.getsignal(signal.SIGTERM) == before
+    assert [line["seed"] for line in read_lines(out)] == [1]
 
 
 def test_a_run_whose_measures_are_missing_is_not_finished_where_they_are_asked_for(tmp_path):

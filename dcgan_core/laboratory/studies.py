@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from dcgan_core.config import Config
@@ -24,6 +28,7 @@ from dcgan_core.runtime import Device, Machine
 from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
 
 Job = tuple[Any, ...]  # what a run is told from the others by
+SECONDS_TO_SAVE = 60.0
 FOUND = "found.json"  # in the folder of a run: what is measured after its end, where a study measures anything then
 
 
@@ -103,17 +108,45 @@ def run_jobs(
         for worker in workers:
             worker.start()
         noted: set[Job] = set()
-        while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline:
-            workers[0].join(min(5.0, max(0.0, deadline - time.monotonic())))
+        try:
+            with _terminated_like_interrupted():
+                while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline:
+                    workers[0].join(min(5.0, max(0.0, deadline - time.monotonic())))
+                    for job in wanted:
+                        if job not in noted and note(out, folder_of(scratch, job), names, job, True, measured_after):
+                            noted.add(job)
+        finally:
+            _stop(workers)
             for job in wanted:
-                if job not in noted and note(out, folder_of(scratch, job), names, job, True, measured_after):
-                    noted.add(job)
-        for worker in workers:
-            worker.kill()
-            worker.join()
-        for job in wanted:
-            if job not in noted:
-                note(out, folder_of(scratch, job), names, job, keep is not None, measured_after)
+                if job not in noted:
+                    note(out, folder_of(scratch, job), names, job, keep is not None, measured_after)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Inside, SIGTERM raises KeyboardInterrupt, too; else it would end this process alone, and the others play on."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach no other one
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(workers: Sequence[BaseProcess]) -> None:
+    """Lets the runs in hand save where they are, for a minute."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(SECONDS_TO_SAVE)
+        worker.kill()
+        worker.join()
 
 
 def note(
