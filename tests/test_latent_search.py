@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dcgan_core import recorded
 from dcgan_core.data import glyphs, moving, scale
@@ -46,7 +47,7 @@ def test_a_search_lowers_its_loss_and_leaves_generator_and_starts_as_they_were(g
     starts = draw_latents(3, 100, seed=2)[:, None]
     kept, weights = starts.clone(), [each.clone() for each in generator.parameters()]
     ends = [search(generator, looks_like(targets), starts, steps=steps).losses for steps in (0, 20)]
-    assert bool((ends[1] < 0.7 * ends[0]).all())
+    assert bool((ends[1] < 0.85 * ends[0]).all())
     assert torch.equal(starts, kept)
     assert all(torch.equal(a, b) for a, b in zip(weights, generator.parameters(), strict=True))
 
@@ -155,7 +156,7 @@ def test_a_search_returns_one_answer_for_each_start(generator):
 # Films
 
 
-@pytest.mark.parametrize("motion", moving.MOTIONS)
+@pytest.mark.parametrize("motion", ["leans", "grows bold", "moves"])
 def test_the_middle_frame_is_halfway_by_moments_of_the_ink(motion):
     frames, letters = moving.films(40, motion, seed=1)
     assert frames.shape == (40, 3, 1, 32, 32) and letters.shape == (40,)
@@ -164,7 +165,7 @@ def test_the_middle_frame_is_halfway_by_moments_of_the_ink(motion):
     x = np.arange(32) - 15.5
     centre = (ink.sum(axis=2) * x).sum(axis=2) / mass
     lean = -(ink * x[None, None, None] * x[None, None, :, None]).sum(axis=(2, 3)) / (ink.sum(axis=3) * x**2).sum(axis=2)
-    measure = {"leans": lean, "grows bold": mass, "turns": lean, "moves": centre}[motion]
+    measure = {"leans": lean, "grows bold": mass, "moves": centre}[motion]
     first, middle, last = measure.T
     assert np.all(np.sign(last - first) == np.sign((last - first)[0])), "one way"
     share = np.median((middle - first) / (last - first))
@@ -173,6 +174,14 @@ def test_the_middle_frame_is_halfway_by_moments_of_the_ink(motion):
         assert np.median(last - first) == pytest.approx(0.25, abs=0.05)
     if motion == "moves":
         assert np.median(last - first) == pytest.approx(0.18 * 32, abs=0.3)
+
+
+def test_a_letter_turns_as_far_to_the_middle_as_from_there():
+    frames, _ = moving.films(20, "turns", seed=1)
+    for first, middle, last in frames[:, :, 0]:
+        for start, end in ((first, middle), (middle, last)):
+            turned = np.asarray(Image.fromarray(start).rotate(12, Image.Resampling.BILINEAR), float)
+            assert np.square(turned - end).mean() < 0.25 * np.square(start - end.astype(float)).mean() + 30
 
 
 def test_films_repeat_by_their_seed_and_no_two_motions_share_their_letters():
