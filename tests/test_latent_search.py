@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from dcgan_core import recorded
 from dcgan_core.data import glyphs, moving, scale
@@ -109,6 +110,13 @@ def test_the_loss_of_a_search_is_the_mean_square_of_what_is_left_and_the_prior(n
     assert torch.allclose(wanted(damage, left, "length")(images, latents), plain + 4 * LENGTH_WEIGHT, atol=1e-5)
 
 
+def test_of_the_lower_half_the_rows_above_are_known_and_those_below_are_measured():
+    damage = DAMAGES["lower half"]
+    left = damage.apply(torch.ones(1, 1, 32, 32))
+    assert bool((left[..., :16, :] == 1).all()) and bool((left[..., 16:, :] == 0).all())
+    assert torch.equal(damage.measured, 1 - left[0, 0])
+
+
 def test_a_small_image_is_the_mean_of_its_squares():
     images = rendered(3, seed=7)
     small = DAMAGES["low resolution"].apply(images)
@@ -145,6 +153,16 @@ def test_regression_is_better_than_the_mean_and_a_blur_than_nothing():
         error = {kind: float(damage.error(answer, images).mean()) for kind, answer in answers.items()}
         assert error["linear regression"] < error["mean image"], name
         assert error.get("blur", 0.0) < error.get("as it is", 1.0)
+
+
+def test_against_noise_the_best_width_of_a_blur_is_chosen():
+    """By the filter of another library, at the narrowest and at the widest."""
+    training, images = rendered(300, seed=0), rendered(60, seed=12, split="test")
+    noisy = DAMAGES["noise"].apply(images, seed=4)
+    ours = (simpler(DAMAGES["noise"], noisy, training)["blur"] - images).square().mean()
+    for width in (0.5, 2.0):
+        other = gaussian_filter(noisy.numpy(), (0, 0, width, width), mode="nearest").clip(-1, 1)
+        assert ours < 0.8 * (torch.from_numpy(other) - images).square().mean()
 
 
 def test_a_search_returns_one_answer_for_each_start(generator):
