@@ -28,6 +28,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "parallel": (),
     "data": (
         "glyphs",
+        "moving",
         "brush",
         "houses",
         "trees",
@@ -103,6 +104,10 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "amounts",
         "damages",
         "judging",
+        "latent_search",
+        "missing_frames",
+        "restoration",
+        "searching",
     ),
     "benchmark": (
         "ladder",
@@ -200,7 +205,7 @@ def test_an_import_that_points_down_is_seen_wherever_it_hides():
 
 
 def test_config_and_glyphs_need_no_torch():
-    for room in ("config", "data.glyphs", "data.scenes", "data.untidy"):
+    for room in ("config", "data.glyphs", "data.moving", "data.scenes", "data.untidy"):
         assert "torch" not in {name.split(".")[0] for name in imported(source(room))}
 
 
