@@ -27,7 +27,10 @@ WRONG = {
     ],
     "16.8": [
         (WRAPPED + "    return pad(noise, (margin, margin, margin, margin))", "The margin is empty"),
-        (WRAPPED + "    return pad(noise, (margin, margin), mode='circular')", "on all four sides"),
+        (
+            WRAPPED + "    return torch.cat([noise[..., -margin:], noise, noise[..., :margin]], dim=3)",
+            "on all four sides",
+        ),
         (WRAPPED + "    return pad(noise, [margin] * 4, mode='reflect')", "opposite"),
         (WRAPPED + "    return pad(noise, [margin] * 4, mode='replicate')", "opposite"),
         (WRAPPED + "    return noise.repeat(1, 1, 3, 3)", "should become (1, 2, 7, 8)"),
