@@ -1,0 +1,72 @@
+"""Chapter 16's sentences on levels and textures, measured on the generators and records that ship, with other seeds."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from dcgan_core.data.levels import render
+from dcgan_core.laboratory import level_design, seamless
+from dcgan_core.laboratory.level_design import (
+    chained,
+    designed,
+    drawn,
+    judged,
+    pits_if_passable,
+    recorded_designer,
+    searched,
+    shuffled,
+    training_levels,
+)
+from dcgan_core.laboratory.level_rules import explored, num_faults, num_pits
+from dcgan_core.laboratory.seamless import cells, recorded_texture, seam, training_texture
+from dcgan_core.laboratory.studies import read_lines
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LEVELS, SEAMS = read_lines(level_design.RECORD), read_lines(seamless.RECORD)
+NUM = 400
+
+
+def low_and_high(count: int, num: int) -> tuple[float, float]:
+    interval = binomtest(count, num).proportion_ci(method="wilson")
+    return interval.low, interval.high
+
+
+@pytest.fixture(scope="module")
+def training() -> np.ndarray:
+    return training_levels()
+
+
+@pytest.fixture(scope="module")
+def found(training) -> dict[str, dict[str, float]]:
+    rng = np.random.default_rng(77)
+    latents = torch.randn(NUM, level_design.LATENT_SIZE, generator=torch.Generator().manual_seed(77))
+    sources = {
+        "drawn by code": render(NUM, seed=77),
+        "single tiles": shuffled(training, NUM, rng),
+        "chain of columns": chained(training, NUM, rng),
+        "generator": designed(recorded_designer(), latents),
+    }
+    return {name: judged(levels, training) for name, levels in sources.items()}
+
+
+def test_every_level_of_the_program_can_be_passed_and_is_without_a_fault(found):
+    assert found["drawn by code"]["both"] == NUM
+    assert all(line["judged"]["drawn by code"]["both"] == line["judged"]["drawn by code"]["num"] for line in LEVELS)
+
+
+def test_nearly_all_levels_of_single_tiles_can_be_passed_and_none_is_without_a_fault(found):
+    for judgement in (found, *(line["judged"] for line in LEVELS)):
+        tiles = judgement["single tiles"]
+        assert low_and_high(tiles["passable"], tiles["num"])[0] > 0.9 and tiles["sound"] == 0
+
+
+def test_a_chain_of_columns_is_tidy_but_a_third_of_it_cannot_be_passed(found):
+    for judgement in (found, *(line["judged"] for line in LEVELS)):
+        chain = judgement["chain of columns"]
+        assert 0.55 < chain["passable"] / chain["num"] < 0.75 and chain["sound"] / chain["num"] > 0.9
