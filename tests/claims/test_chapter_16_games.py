@@ -70,3 +70,27 @@ def test_a_chain_of_columns_is_tidy_but_a_third_of_it_cannot_be_passed(found):
     for judgement in (found, *(line["judged"] for line in LEVELS)):
         chain = judgement["chain of columns"]
         assert 0.55 < chain["passable"] / chain["num"] < 0.75 and chain["sound"] / chain["num"] > 0.9
+
+
+@pytest.fixture(scope="module")
+def seams() -> dict[str, torch.Tensor]:
+    painter, texture = recorded_texture(), training_texture()
+    noise = cells(6, 200, torch.Generator().manual_seed(77))
+    with torch.no_grad():
+        found = {name: seam(painter.wrap(name == "wrapped")(noise)) for name in ("wrapped", "edges of zeros")}
+    cut = texture.unfold(1, 48, 31).unfold(2, 48, 31).permute(1, 2, 0, 3, 4).flatten(0, 1)[:200]
+    return found | {"cut out": seam(cut)}
+
+
+def test_a_wrapped_tile_has_no_seam_and_the_two_others_change_more_than_twice_as_much_there(seams):
+    assert abs(seams["wrapped"].mean() - 1) < 0.04
+    assert seams["edges of zeros"].mean() > 2 and seams["cut out"].mean() > 2
+    for line in SEAMS:
+        assert abs(line["seam"]["wrapped"]["mean"] - 1) < 0.04
+        assert line["seam"]["not wrapped"]["mean"] > 2 and line["seam"]["cut out"]["mean"] > 2
+
+
+def test_a_larger_field_of_noise_makes_a_larger_picture_without_a_seam_too():
+    with torch.no_grad():
+        pictures = recorded_texture().wrap()(cells(16, 40, torch.Generator().manual_seed(78)))
+    assert pictures.shape == (40, 3, 128, 128) and abs(seam(pictures).mean() - 1) < 0.05
