@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from scipy.stats import binomtest
 
@@ -57,3 +56,25 @@ def test_the_ear_is_right_about_real_drums_and_about_those_that_went_through_the
 def test_the_ear_is_sure_of_most_hisses_although_they_are_no_drums(hearing):
     for found in all_of(hearing):
         assert found["hiss"]["sure"] / found["hiss"]["num"] > 0.5
+
+
+def test_the_ear_is_sure_of_about_half_of_the_generated_sounds_and_of_far_more_of_the_hisses(hearing):
+    for found in all_of(hearing):
+        made, hiss = found["generator"], found["hiss"]
+        assert 0.4 < made["sure"] / made["num"] < 0.7
+        assert hiss["sure"] / hiss["num"] > made["sure"] / made["num"] + 0.15
+        assert hiss["counts"][list(DRUMS).index("snare")] / hiss["num"] > 0.9
+
+
+def test_generated_spectrograms_are_as_near_to_the_training_sounds_as_new_real_ones_and_hisses_are_far_off(hearing):
+    for found in all_of(hearing):
+        real, made, hiss = (found[name]["to_training"] for name in ("real", "generator", "hiss"))
+        assert made == pytest.approx(real, rel=0.15) and hiss > 1.6 * real
+
+
+def test_claps_are_rare_among_the_generated_sounds(hearing):
+    for found in all_of(hearing):
+        claps, num = found["generator"]["counts"][list(DRUMS).index("clap")], found["generator"]["num"]
+        interval = binomtest(claps, num).proportion_ci(method="wilson")
+        assert interval.high < 0.15
+        assert min(found["generator"]["counts"]) == claps > 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 import numpy as np
 import pytest
 import torch
@@ -94,3 +92,42 @@ def test_a_larger_field_of_noise_makes_a_larger_picture_without_a_seam_too():
     with torch.no_grad():
         pictures = recorded_texture().wrap()(cells(16, 40, torch.Generator().manual_seed(78)))
     assert pictures.shape == (40, 3, 128, 128) and abs(seam(pictures).mean() - 1) < 0.05
+
+
+def test_the_generators_levels_can_be_passed_but_few_are_without_a_fault_and_the_chain_has_more_that_are_both(found):
+    for judgement in (found, *(line["judged"] for line in LEVELS)):
+        made, chain = judgement["generator"], judgement["chain of columns"]
+        assert low_and_high(made["passable"], made["num"])[0] > 0.97
+        assert 0.05 < made["sound"] / made["num"] < 0.2 and 2 < made["faults"] < 4
+        assert low_and_high(made["both"], made["num"])[1] < low_and_high(chain["both"], chain["num"])[0]
+
+
+def test_the_generator_has_neither_collapsed_nor_copied(found):
+    for judgement in (found, *(line["judged"] for line in LEVELS)):
+        made, real = judgement["generator"], judgement["drawn by code"]
+        assert made["different"] == made["num"]
+        assert made["apart"] == pytest.approx(real["apart"], rel=0.05)
+        assert made["to_training"] >= real["to_training"] - 1
+
+
+def test_every_recorded_search_by_cma_es_beats_every_one_at_random_and_the_training_levels():
+    for line in LEVELS:
+        by_search, at_random = ([run["after"][-1] for run in line["best"][name]] for name in ("CMA-ES", "random"))
+        assert len(by_search) == len(at_random) == 10
+        assert min(by_search) > max(at_random) and min(by_search) > line["training_best"] == 15
+        assert (min(by_search), max(by_search), min(at_random), max(at_random)) == (18, 23, 15, 17)
+        faults = [[run["faults"] for run in line["best"][name]] for name in ("CMA-ES", "random")]
+        assert min(faults[0]) > 0, "none of the levels that were found is without a fault"
+
+
+def test_a_search_of_another_seed_beats_random_latents_too(training):
+    generator = recorded_designer()
+    (best, level), (at_random, _) = (search(generator, pits_if_passable, seed=77) for search in (searched, drawn))
+    assert len(best) == len(at_random) and best[-1] > at_random[-1]
+    assert explored(level[None])[0].all() and num_pits(level[None])[0] == best[-1] > num_pits(training).max()
+
+
+def test_far_from_the_length_of_training_the_generator_draws_more_faults():
+    latents = torch.randn(200, level_design.LATENT_SIZE, generator=torch.Generator().manual_seed(79))
+    near, far = (num_faults(designed(recorded_designer(), scale * latents)).mean() for scale in (1, 4))
+    assert far > 1.5 * near
