@@ -22,12 +22,28 @@ from dcgan_core.teaching.exercises import check, require
 
 STYLE = """
 .sounds { margin: 1rem 0; padding: 0; color: var(--pst-color-text-base, var(--jp-content-font-color1, inherit)); font-size: .9rem; }
-.sounds table { width: 100%; max-width: 40rem; table-layout: fixed; border-collapse: collapse; background: transparent; color: inherit; }
-.sounds :is(th, td) { padding: .2rem .3rem; text-align: left; background: transparent; color: inherit; }
-.sounds audio { display: block; width: 100%; max-width: 9rem; height: 2.5rem; }
+.sounds table { margin: 0; border-collapse: collapse; background: transparent; color: inherit; }
+.sounds :is(th, td) { padding: .2rem .6rem !important; text-align: left; vertical-align: middle; background: transparent !important; color: inherit; }
+.sounds audio { display: block; width: 9rem; height: 2.5rem; }
+.sounds [hidden] { display: none; }
+.sounds button { width: 4.5rem; min-height: 2.75rem; border: 1px solid currentcolor; border-radius: 1.4rem; background: transparent; color: inherit; font: inherit; cursor: pointer; }
+.sounds button:focus-visible { outline: 3px solid #0072b2; outline-offset: -3px; }
 .sounds figcaption { margin-top: .5rem; text-align: left; }
 html[data-theme="dark"] .bd-content .cell_output .text_html:has(.sounds) { padding: 0 !important; background: none !important; color: inherit !important; }
 """  # noqa: E501
+SCRIPT = """
+(() => {
+  for (const root of document.querySelectorAll(".sounds:not(.sounds-ready)")) {
+    for (const button of root.querySelectorAll("button")) {
+      const sound = button.nextElementSibling;
+      button.addEventListener("click", () => { sound.currentTime = 0; sound.play(); });
+      button.hidden = false;
+      sound.hidden = true; // its controls are too wide for a table on a phone; without a script they stay
+    }
+    root.classList.add("sounds-ready");
+  }
+})();
+"""
 
 
 def wav(sound: np.ndarray) -> bytes:
@@ -60,6 +76,7 @@ def sound_table(columns: Mapping[str, Mapping[str, np.ndarray | None]], *, capti
         f'<style>{STYLE}</style><figure class="sounds"><table><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table>"
         f'<figcaption><p><span class="caption-text">{html.escape(caption)}</span></p></figcaption></figure>'
+        f"<script>{SCRIPT}</script>"
     )
 
 
@@ -67,7 +84,11 @@ def _player(sound: np.ndarray | None, label: str) -> str:
     if sound is None:
         return "none heard"
     address = f"data:audio/wav;base64,{base64.b64encode(wav(sound)).decode('ascii')}"
-    return f'<audio controls preload="metadata" aria-label="{html.escape(label)}" src="{address}"></audio>'
+    label = html.escape(label)
+    return (
+        f'<button type="button" aria-label="Play: {label}" hidden>▶</button>'
+        f'<audio controls preload="metadata" aria-label="{label}" src="{address}"></audio>'
+    )
 
 
 def first_of_each(sounds: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray | None]:

@@ -66,10 +66,12 @@ def test_the_ear_is_sure_of_about_half_of_the_generated_sounds_and_of_far_more_o
         assert hiss["counts"][list(DRUMS).index("snare")] / hiss["num"] > 0.9
 
 
-def test_generated_spectrograms_are_as_near_to_the_training_sounds_as_new_real_ones_and_hisses_are_far_off(hearing):
+def test_generated_spectrograms_are_nearly_as_near_to_the_training_sounds_as_new_real_ones_and_hisses_are_far_off(
+    hearing,
+):
     for found in all_of(hearing):
         real, made, hiss = (found[name]["to_training"] for name in ("real", "generator", "hiss"))
-        assert made == pytest.approx(real, rel=0.15) and hiss > 1.6 * real
+        assert made == pytest.approx(real, rel=0.25) and hiss > 1.6 * real and hiss > 1.3 * made
 
 
 def test_claps_are_rare_among_the_generated_sounds(hearing):

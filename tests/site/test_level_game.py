@@ -159,6 +159,7 @@ def test_without_a_script_the_level_is_a_picture_with_a_text(browser, site):
     picture = page.locator(".level-stage img")
     assert picture.is_visible() and picture.get_attribute("alt") == "Even ground"
     assert not page.locator(".level-game button").first.is_visible()
+    assert page.locator("audio").first.is_visible() and not page.locator(".sounds button").first.is_visible()
     context.close()
 
 
@@ -167,6 +168,10 @@ def test_every_sound_can_be_played_and_says_what_it_is(opened):
     sounds = page.locator("audio")
     assert [sounds.nth(i).get_attribute("aria-label") for i in range(3)] == ["kick, real", "kick, made", "tom, real"]
     assert page.get_by_text("none heard").is_visible()
+    for name in ("kick, real", "tom, real"):
+        page.get_by_role("button", name=f"Play: {name}").click()
+        page.wait_for_function("(name) => document.querySelector(`[aria-label='${name}']`).played.length", arg=name)
+    assert sounds.nth(1).evaluate("(sound) => sound.played.length") == 0
     lengths = page.evaluate(
         "Promise.all([...document.querySelectorAll('audio')].map((one) => new Promise((done) => "
         "one.readyState ? done(one.duration) : one.addEventListener('loadedmetadata', () => done(one.duration)))))"
