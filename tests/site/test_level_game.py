@@ -67,7 +67,9 @@ def state(page) -> str:
 
 def test_the_page_moves_exactly_as_the_package_does(opened):
     page, rng = opened(), np.random.default_rng(0)
-    for level in (*render(3, seed=11), *levels().values()):
+    tangles = rng.integers(0, 8, (3, HEIGHT, WIDTH)) * (rng.random((3, HEIGHT, WIDTH)) < 0.3)  # to bump into
+    tangles[:, -2:, 0] = SKY, EARTH
+    for level in (*render(3, seed=11), *levels().values(), *tangles):
         place, walks = start_of(level), []
         for _ in range(200):
             direction, jump = int(rng.integers(-1, 2)), bool(rng.random() < 0.4)
