@@ -87,7 +87,7 @@
       const [column, row, rise] = place, stands = isSolid(tiles, column, row + 1);
       if (tiles[row][column] === crystal) { tiles[row][column] = 0; found += 1; }
       root.dataset.column = column;
-      if (column === tiles[0].length - 1 && rise === 0 && stands) return end("passed", `Passed in ${ticks} ticks, with ${found} crystals.`);
+      if (column === tiles[0].length - 1 && rise === 0 && stands) return end("passed", `Passed in ${ticks} ticks, with ${found} ${found === 1 ? "crystal" : "crystals"}.`);
       if (!moves && !held.size && stands && !rise && before.every((value, i) => value === place[i])) { stop(); draw(1); } // at rest
       else if (reduced.matches) draw(1);
     }

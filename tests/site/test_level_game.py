@@ -91,7 +91,7 @@ def test_held_right_arrow_walks_to_the_end_and_collects(opened):
     page.keyboard.down("ArrowRight")
     page.clock.run_for(110 * (WIDTH + 3))
     assert state(page) == "passed"
-    assert page.locator(".level-status").inner_text() == f"Passed in {WIDTH - 1} ticks, with 1 crystals."
+    assert page.locator(".level-status").inner_text() == f"Passed in {WIDTH - 1} ticks, with 1 crystal."
     page.keyboard.up("ArrowRight")
     page.keyboard.press("Enter")
     assert state(page) == "ready"
