@@ -44,8 +44,9 @@ serve: $(INSTALLED) ## Write: serve the book, build again and reload at every ch
 test: test-core test-book test-notebooks ## Run all tests, then every chapter in smoke mode
 
 # One thread a process here and below: two at a time would otherwise fight for the cores. A file's tests stay together,
-# because they share what is slow to make.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=25
+# because they share what is slow to make; and files keep their order, because those with few tests, which would come
+# last, are often the slow ones.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 test-core: $(INSTALLED) ## Run the tests of the package
 	$(PYTEST) $(filter-out $(BOOK_TESTS),$(wildcard tests/test_*.py))

@@ -39,14 +39,16 @@ def cpu() -> Machine:
 
 
 @pytest.fixture
-def hangups() -> Iterator[None]:
-    """SIGHUP as in a terminal, also where the tests themselves were started with nohup, which has it ignored."""
-    if not hasattr(signal, "SIGHUP"):
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def usual_signals() -> Iterator[None]:
+    """Ctrl-C and SIGHUP as in a terminal, also where the tests themselves run under nohup or in the background of a
+    script, which have them ignored.
+    """
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    numbers = {name: getattr(signal, name) for name in usual if hasattr(signal, name)}
+    before = {number: signal.signal(number, usual[name]) for name, number in numbers.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -180,6 +180,7 @@ def test_when_the_time_is_up_the_rest_is_skipped_with_a_word(asked, programs):
     assert {part["why"] for part in parts.values()} == {"no time was left"}
 
 
+@pytest.mark.usefixtures("usual_signals")
 def test_what_was_finished_survives_a_kill_of_the_report_itself(tmp_path):
     code = (
         "import sys; from dcgan_core.benchmark import gpu_report as r\n"

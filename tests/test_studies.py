@@ -118,6 +118,14 @@ def test_a_run_whose_measures_are_missing_is_not_finished_where_they_are_asked_f
     assert read_lines(out)[0]["finished"]
 
 
+def test_a_line_tells_no_place_on_anybodys_disk(tmp_path):
+    pretend(tmp_path / "run", "a", 1)
+    write_json(tmp_path / "run" / "config.json", Config(data_root="/home/me/sets", total_images=640).to_dict())
+    write_json(tmp_path / "run" / "provenance.json", [{"command": "python -m dcgan_core train --data /home/me/cats"}])
+    assert note(tmp_path / "out.jsonl", tmp_path / "run", NAMES, ("a", 1), only_finished=True)
+    assert "/home" not in (tmp_path / "out.jsonl").read_text()
+
+
 def test_a_run_that_was_never_begun_leaves_no_line(tmp_path):
     assert not note(tmp_path / "out.jsonl", tmp_path / "none", NAMES, ("a", 1), only_finished=False)
     assert read_lines(tmp_path / "out.jsonl") == []

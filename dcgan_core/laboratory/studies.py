@@ -23,6 +23,7 @@ from typing import Any
 from dcgan_core.config import Config
 from dcgan_core.data import Dataset
 from dcgan_core.metrics import Judge
+from dcgan_core.runs.card import publishable
 from dcgan_core.runs.files import add_line
 from dcgan_core.runtime import Device, Machine
 from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
@@ -164,6 +165,6 @@ def note(
     line = dict(zip(names, job, strict=True)) | {"finished": finished, "metrics": metrics}
     if (folder / FOUND).exists():
         line |= json.loads((folder / FOUND).read_text())
-    line |= {"config": config, "provenance": json.loads((folder / "provenance.json").read_text())}
+    line |= publishable({"config": config, "provenance": json.loads((folder / "provenance.json").read_text())})
     add_line(out, json.dumps(line))
     return True
