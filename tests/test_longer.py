@@ -11,7 +11,7 @@ import torch
 
 from dcgan_core.config import Config
 from dcgan_core.data import named
-from dcgan_core.laboratory import costs, longer
+from dcgan_core.laboratory import comparison, costs, longer
 from dcgan_core.laboratory.lengths import summary
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, NAMES, jobs, run_config, study
 from dcgan_core.laboratory.studies import Playing, note
@@ -119,27 +119,26 @@ def test_the_table_has_medians_of_the_runs_that_came_so_far(tmp_path):
     assert summary(record, measured).splitlines()[2].endswith("| 1.00 | 1.50 | 1.20 | 3 |"), "the latest of each device"
 
 
-def test_costs_are_those_of_equally_many_images_in_the_same_turns(monkeypatch, cpu):
-    """A made-up clock: an iteration takes as many seconds as its images, three times as many with a penalty."""
+def test_costs_are_those_of_equally_many_images(monkeypatch, cpu):
+    """By a clock of its own: an iteration takes as many seconds as its images, three times as many with a penalty."""
     configs = {
         "as it is": Config(batch_size=8),
         "larger batches": Config(batch_size=16),
         "penalty": replace(Config(batch_size=8), **CHANGES["R1"]),
     }
-    played = []
-    monkeypatch.setattr(costs, "_step", lambda config, images, machine: lambda: played.append(config) or config)
+    now = [0.0]
 
-    def clock(step, num_iterations, device):
-        for _ in range(num_iterations):
-            config = step()
-        slow = 100 if len(played) <= 3 * 6 else 7  # the first turn takes long; afterwards all are slowed alike
-        return slow * num_iterations * config.images_per_step * (3 if config.r1_gamma else 1)
+    def step(config, images, machine):
+        def takes():
+            now[0] += config.images_per_step * (3 if config.r1_gamma else 1)
 
-    monkeypatch.setattr(costs, "seconds", clock)
+        return takes
+
+    monkeypatch.setattr(costs, "_step", step)
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
     found = costs.relative_costs(configs, torch.zeros(1), cpu, num_iterations=5, num_turns=3)
     assert found == {"as it is": [1, 1, 1], "larger batches": [1, 1, 1], "penalty": [3, 3, 3]}
-    assert [config.r1_gamma for config in played[:18:6]] == [0, 0, CHANGES["R1"]["r1_gamma"]], "in turns"
-    assert len(played) == 4 * 3 * (1 + 5), "one turn more than counts"
+    assert now[0] == (3 + 1) * 5 * (8 + 16 + 3 * 8), "one turn more than counts"
 
 
 @pytest.mark.slow

@@ -614,7 +614,7 @@ def test_of_files_with_one_name_in_a_zip_the_last_is_taken_and_the_others_are_na
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # `zipfile` itself complains
-        for number, name in enumerate(("a.png", "b.png", "a.png", "a.png")):
+        for number, name in enumerate(("a.png", "b.png", "a.png", "a.png", ".hidden.png", ".hidden.png")):
             archive.writestr(name, png(number))
     found = read_images(path, image_size=16, progress=False)
     assert sorted(found.names) == ["a.png", "b.png"]

@@ -94,19 +94,23 @@ def save_when_stopped(folder: Path, kind: str, seed: int) -> None:
         (folder / "saved").touch()
 
 
-def test_a_study_that_is_terminated_lets_its_runs_save_and_notes_what_there_is(tmp_path):
-    run, out = tmp_path / "kept" / "a-1", tmp_path / "out.jsonl"
+@pytest.mark.usefixtures("usual_signals")
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_study_that_gets_a_signal_lets_its_runs_save_and_notes_what_there_is(tmp_path, name):
+    run, out, number = tmp_path / "kept" / "a-1", tmp_path / "out.jsonl", getattr(signal, name)
 
     def terminate():
         while not (run / FOUND).exists():
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
     threading.Thread(target=terminate, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped) as caught:
         run_jobs(out, NAMES, [("a", 1)], save_when_stopped, Playing(keep=run.parent), measured_after=True)
-    assert (run / "saved").exists() and signal.getsignal(signal.SIGTERM) == before
+    assert caught.value.number == number and signal.getsignal(number) == before
+    assert (run / "saved").exists()
     assert [line["seed"] for line in read_lines(out)] == [1]
 
 

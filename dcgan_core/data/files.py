@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,16 +124,13 @@ def _in_zip(path: Path) -> Source:
         raise InvalidInput(
             f"{str(path)!r} is no zip that can be read ({error}): get another copy, or unpack it."
         ) from error
-    members: dict[str, zipfile.ZipInfo] = {}
-    left_out: dict[str, str] = {}
-    for member in archive.infolist():
-        name = _name(member)
-        if name in members:  # as where a zip is unpacked: the last one stays
-            left_out[f"{name} ({len(left_out) + 1})"] = "another file of the same name comes later in the zip"
-        if not member.is_dir():
-            members[name] = member
+    listed = [(_name(member), member) for member in archive.infolist() if not member.is_dir()]
+    members = dict(listed)  # of one name the last, as where a zip is unpacked
     hidden = {name for name in members if any(_is_hidden(part) for part in name.split("/"))}
-    left_out |= {name: why for name, one in members.items() if name not in hidden and (why := _refused(one))}
+    left_out = {name: why for name, one in members.items() if name not in hidden and (why := _refused(one))}
+    for name, count in Counter(name for name, _ in listed if name not in hidden).items():
+        for number in range(1, count):
+            left_out[f"{name} ({number})"] = "another file of the same name comes later in the zip"
     files = [
         File(name, member.file_size, member.CRC)
         for name, member in members.items()

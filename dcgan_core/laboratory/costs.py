@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dcgan_core.capture import ready, seconds
+from dcgan_core.capture import ready
 from dcgan_core.config import Config
 from dcgan_core.data import load
 from dcgan_core.data.batches import Batches
+from dcgan_core.laboratory.comparison import ratios_in_turns
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, run_config
 from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.runs.files import add_line
@@ -34,8 +35,6 @@ def relative_costs(
 ) -> dict[str, list[float]]:
     """Time per image of each config over that of the first: [median, lowest, highest] of the turns.
 
-    Everything runs in turns (A B C A B C ...), so that what slows the machine slows them all.
-
     Args:
         configs: Name to config.
         images: Real images, uint8 (N, C, S, S).
@@ -45,15 +44,12 @@ def relative_costs(
     """
     steps = {name: _step(config, images.to(machine.device), machine) for name, config in configs.items()}
     first = next(iter(configs))
-    turns: list[dict[str, float]] = []
-    for _ in range(num_turns + 1):
-        taken = {}
-        for name, step in steps.items():
-            step()  # not timed: the caches still hold what the config before used
-            taken[name] = seconds(step, num_iterations, machine.device) / configs[name].images_per_step
-        turns.append(taken)
-    ratios = {name: [turn[name] / turn[first] for turn in turns[1:]] for name in configs}
-    return {name: [statistics.median(found), min(found), max(found)] for name, found in ratios.items()}
+    ratios = ratios_in_turns(steps, first, num_turns, num_iterations, machine.device)
+    shares = {name: configs[first].images_per_step / config.images_per_step for name, config in configs.items()}
+    return {
+        name: [shares[name] * each for each in (statistics.median(found), min(found), max(found))]
+        for name, found in ratios.items()
+    }
 
 
 def _step(config: Config, images: Tensor, machine: Machine) -> Callable[[], Tensor]:

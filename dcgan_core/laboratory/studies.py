@@ -9,15 +9,13 @@ import json
 import multiprocessing
 import signal
 import tempfile
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from dcgan_core.config import Config
@@ -25,7 +23,8 @@ from dcgan_core.data import Dataset
 from dcgan_core.metrics import Judge
 from dcgan_core.runs.card import publishable
 from dcgan_core.runs.files import add_line
-from dcgan_core.runtime import Device, Machine
+from dcgan_core.runs.stopping import BrokenOff, Stopped, stopping
+from dcgan_core.runtime import Device, Machine, choose_machine
 from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
 
 Job = tuple[Any, ...]  # what a run is told from the others by
@@ -110,34 +109,19 @@ def run_jobs(
             worker.start()
         noted: set[Job] = set()
         try:
-            with _terminated_like_interrupted():
+            with stopping(choose_machine("cpu")) as asked, asked.breaking_off():
                 while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline:
                     workers[0].join(min(5.0, max(0.0, deadline - time.monotonic())))
                     for job in wanted:
                         if job not in noted and note(out, folder_of(scratch, job), names, job, True, measured_after):
                             noted.add(job)
+        except BrokenOff as broken:
+            raise Stopped(asked.number or signal.SIGINT) from broken
         finally:
             _stop(workers)
             for job in wanted:
                 if job not in noted:
                     note(out, folder_of(scratch, job), names, job, keep is not None, measured_after)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Inside, SIGTERM raises KeyboardInterrupt, too; else it would end this process alone, and the others play on."""
-    if threading.current_thread() is not threading.main_thread():  # signals reach no other one
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(workers: Sequence[BaseProcess]) -> None:
