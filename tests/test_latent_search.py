@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from dcgan_core import recorded
 from dcgan_core.data import glyphs, moving, scale
 from dcgan_core.laboratory.latent_search import on_sphere, search
-from dcgan_core.laboratory.missing_frames import best_latents, between, looks_like
+from dcgan_core.laboratory.missing_frames import between, looks_like
 from dcgan_core.laboratory.restoration import DAMAGES, LENGTH_WEIGHT, known_around_hole, restore, simpler, wanted
 from dcgan_core.laboratory.searching import RECORD, SEARCHES, recorded_searching
 from dcgan_core.models import Generator
@@ -62,7 +62,7 @@ def test_what_is_returned_belongs_together_and_the_best_is_the_lowest(generator)
     for target, losses in enumerate(found.losses.tolist()):
         lowest = losses.index(min(losses))
         assert torch.equal(found.best()[target], found.images[target, lowest])
-        assert torch.equal(best_latents(found)[target], found.latents[target, lowest])
+        assert torch.equal(found.best_latents()[target], found.latents[target, lowest])
 
 
 def test_a_generator_in_train_mode_is_refused(generator):

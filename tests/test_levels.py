@@ -18,7 +18,6 @@ from dcgan_core.laboratory.level_design import (
     drawn,
     encoded,
     networks,
-    on_sphere,
     searched,
     shuffled,
 )
@@ -161,7 +160,7 @@ def test_single_tiles_have_the_shares_of_each_row_and_chains_have_known_neighbou
 
 
 def test_differences_count_tiles():
-    one, other = (torch.from_numpy(render(5, seed=seed)).flatten(1) for seed in (1, 2))
+    one, other = (render(5, seed=seed) for seed in (1, 2))
     assert differences(one, other)[3, 4] == int((one[3] != other[4]).sum())
 
 
@@ -190,9 +189,18 @@ def test_a_level_that_cannot_be_passed_is_worth_less_than_any_that_can():
     assert values[3] == 20 / WIDTH - 1, "falls out of the level after 8 columns in the air and 3 below the ground"
 
 
-def test_latents_come_to_the_length_of_normal_ones():
-    latents = on_sphere(np.random.default_rng(0).standard_normal((50, 32)) * 7)
-    assert torch.allclose(latents.norm(dim=1), torch.tensor(32**0.5))
+def test_levels_are_drawn_from_latents_of_the_length_of_normal_ones(monkeypatch):
+    monkeypatch.setattr(level_design, "NUM_EVALUATIONS", 40)
+    lengths = []
+
+    class Watched(Painter):
+        def forward(self, latents: torch.Tensor) -> torch.Tensor:
+            lengths.append(latents.norm(dim=1))
+            return super().forward(latents)
+
+    for search in (searched, drawn):
+        search(Watched(), level_design.pits_if_passable, seed=0)
+    assert torch.allclose(torch.cat(lengths), torch.tensor(32**0.5)) and len(torch.cat(lengths)) == 80
 
 
 def test_designed_levels_are_those_of_the_largest_channels():

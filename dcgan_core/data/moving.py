@@ -5,13 +5,10 @@ Each film has three frames, of which the middle one is exactly halfway. So it is
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from dcgan_core.data.glyphs import CAPITAL_HEIGHT, FONTS, LETTERS, SCALE_RANGE
+from dcgan_core.data.glyphs import FONTS, LETTERS, SCALE_RANGE, upright
 
 MOTIONS = {  # from the first frame to the last
     "leans": (0.0, 0.25),  # to the right, for each pixel upwards
@@ -43,16 +40,14 @@ def films(num_films: int, motion: str, *, image_size: int = 32, seed: int = 0) -
 
 def _drawn(character: str, font: int, scale: float, motion: str, amount: float, side: int) -> Image.Image:
     """The character, centred on its ink, and what the motion has made of it."""
-    path = Path(matplotlib.get_data_path(), "fonts", "ttf", FONTS[font][0] + ".ttf")
-    _, top, _, bottom = ImageFont.truetype(path, side).getbbox("H")
-    typeface = ImageFont.truetype(path, side * side * CAPITAL_HEIGHT * scale / (bottom - top))
-    left, top, right, bottom = typeface.getbbox(character)
-    origin = ((side - left - right) / 2, (side - top - bottom) / 2)
-    if motion == "moves":
-        origin = (origin[0] + amount * side, origin[1])
-    stroke = round(amount * side) if motion == "grows bold" else 0
-    image = Image.new("L", (side, side))
-    ImageDraw.Draw(image).text(origin, character, fill=255, font=typeface, stroke_width=stroke)
+    image = upright(
+        character,
+        font,
+        side,
+        scale=scale,
+        right=amount * side if motion == "moves" else 0.0,
+        stroke=round(amount * side) if motion == "grows bold" else 0,
+    )
     if motion == "turns":
         return image.rotate(amount, Image.Resampling.BILINEAR)
     if motion == "leans":

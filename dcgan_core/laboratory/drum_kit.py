@@ -22,7 +22,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 from dcgan_core.data.drums import DRUMS, NUM_SAMPLES, Drums, render
 from dcgan_core.laboratory.drum_codec import SIZE, Codec
 from dcgan_core.laboratory.short_run import GENERATORS, kept, normal, play, record_seeds
+from dcgan_core.metrics import nearest_neighbours
 from dcgan_core.models import Discriminator, Generator
+from dcgan_core.state import draw_latents
 
 LATENT_SIZE = 32
 NUM_TRAINING = 2_000
@@ -74,7 +76,7 @@ def _vectors(pictures: Tensor) -> np.ndarray:
 @torch.no_grad()
 def played(generator: nn.Module, codec: Codec, num: int, *, seed: int) -> np.ndarray:
     """So many sounds of a generator, (num, 3024)."""
-    return codec.sounds(generator(torch.randn(num, LATENT_SIZE, generator=torch.Generator().manual_seed(seed))))
+    return codec.sounds(generator(draw_latents(num, LATENT_SIZE, seed=seed)))
 
 
 def hissed(num: int, *, seed: int) -> np.ndarray:
@@ -95,7 +97,7 @@ def heard(ear: Ear, sounds: np.ndarray, labels: np.ndarray | None = None) -> dic
 
 def distances(pictures: Tensor, real: Tensor) -> Tensor:
     """The root mean square difference of each picture (N, 1, 64, 64) from the nearest real one: (N,)."""
-    return torch.cdist(pictures.flatten(1), real.flatten(1)).amin(dim=1) / SIZE
+    return nearest_neighbours(pictures.flatten(1), real.flatten(1)).distances[:, 0] / SIZE
 
 
 def training_drums() -> Drums:

@@ -25,7 +25,14 @@ class Found(NamedTuple):
 
     def best(self) -> Tensor:
         """The image with the lowest loss among the starts of each target, (T, C, S, S)."""
-        return self.images[torch.arange(len(self.images)), self.losses.argmin(dim=1)]
+        return self._lowest(self.images)
+
+    def best_latents(self) -> Tensor:
+        """The latents with the lowest loss among the starts of each target, (T, latent_size)."""
+        return self._lowest(self.latents)
+
+    def _lowest(self, values: Tensor) -> Tensor:
+        return values[torch.arange(len(values)), self.losses.argmin(dim=1)]
 
 
 def search(

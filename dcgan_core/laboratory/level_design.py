@@ -18,12 +18,15 @@ import numpy as np
 import torch
 import tyro
 from cmaes import CMA
+from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
 from dcgan_core.data.levels import HEIGHT, TILES, WIDTH, render
+from dcgan_core.laboratory.latent_search import on_sphere
 from dcgan_core.laboratory.level_rules import explored, num_faults, num_pits
 from dcgan_core.laboratory.short_run import GENERATORS, kept, normal, play, record_seeds
 from dcgan_core.models import FIRST_SIZE, LEAK, Discriminator, Generator, redraw
+from dcgan_core.state import draw_latents
 
 LATENT_SIZE = 32
 NUM_TRAINING = 2_000
@@ -119,7 +122,7 @@ def judged(levels: np.ndarray, training: np.ndarray) -> dict[str, float]:
     """What can be counted in levels (N, 16, 32): shares of them that are passable and without a fault, and more."""
     passable, _ = explored(levels)
     sound = num_faults(levels) == 0
-    flat = torch.from_numpy(levels).flatten(1)
+    half = len(levels) // 2
     return {
         "num": len(levels),
         "passable": int(passable.sum()),
@@ -128,15 +131,14 @@ def judged(levels: np.ndarray, training: np.ndarray) -> dict[str, float]:
         "faults": float(num_faults(levels).mean()),
         "pits": float(num_pits(levels).mean()),
         "different": len(np.unique(levels.reshape(len(levels), -1), axis=0)),
-        "apart": float(differences(flat[: len(flat) // 2], flat[len(flat) // 2 :]).mean()),
-        "to_training": float(np.median(differences(flat, torch.from_numpy(training).flatten(1)).min(axis=1))),
+        "apart": float(differences(levels[:half], levels[half:]).mean()),
+        "to_training": float(np.median(differences(levels, training).min(axis=1))),
     }
 
 
-def differences(one: Tensor, other: Tensor) -> np.ndarray:
-    """In how many tiles each of (N, T) differs from each of (M, T): (N, M)."""
-    counts = [(one == kind).float() @ (other == kind).float().T for kind in range(len(TILES))]
-    return (one.shape[1] - torch.stack(counts).sum(dim=0)).numpy()
+def differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """In how many tiles each of the levels (N, 16, 32) differs from each of (M, 16, 32): (N, M)."""
+    return cdist(one.reshape(len(one), -1), other.reshape(len(other), -1), "hamming") * one[0].size
 
 
 def pits_if_passable(levels: np.ndarray) -> np.ndarray:
@@ -146,12 +148,6 @@ def pits_if_passable(levels: np.ndarray) -> np.ndarray:
     """
     passable, furthest = explored(levels)
     return np.where(passable, num_pits(levels), furthest / WIDTH - 1)
-
-
-def on_sphere(latents: np.ndarray) -> Tensor:
-    """Latents (N, 32) brought to the length that normal ones have: elsewhere the generator has learnt nothing."""
-    lengths = np.linalg.norm(latents, axis=1, keepdims=True)
-    return torch.from_numpy(np.sqrt(LATENT_SIZE) * latents / lengths).float()
 
 
 def searched(generator: nn.Module, wanted: Wanted, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +177,7 @@ def _best(
     best, level = -np.inf, np.empty(0)
     while len(history) < NUM_EVALUATIONS:
         latents = next_latents(values, latents)
-        levels = designed(generator, on_sphere(latents))
+        levels = designed(generator, on_sphere(torch.from_numpy(latents)).float())  # elsewhere it has learnt nothing
         values = wanted(levels)
         if values.max() > best:
             best, level = values.max(), levels[values.argmax()]
@@ -213,7 +209,7 @@ def record(seeds: tuple[int, ...] = (0,), out: Path = RECORD, num_levels: int = 
     def found(seed: int) -> tuple[nn.Module, dict[str, Any]]:
         generator = train_designer(training, total_images=TOTAL_IMAGES, seed=seed)
         rng = np.random.default_rng(seed)
-        latents = torch.randn(num_levels, LATENT_SIZE, generator=torch.Generator().manual_seed(1_000 + seed))
+        latents = draw_latents(num_levels, LATENT_SIZE, seed=1_000 + seed)
         sources = {
             "drawn by code": render(num_levels, seed=1_000 + seed),
             "single tiles": shuffled(training, num_levels, rng),

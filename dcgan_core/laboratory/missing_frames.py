@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dcgan_core.data.walks import linear
-from dcgan_core.laboratory.latent_search import Found, Loss, search
+from dcgan_core.laboratory.latent_search import Loss, search
 from dcgan_core.models import Generator
 from dcgan_core.train import draw_latents, sample
 
@@ -24,11 +24,6 @@ def looks_like(targets: Tensor) -> Loss:
     return loss
 
 
-def best_latents(found: Found) -> Tensor:
-    """The latents (T, latent_size) with the lowest loss among the starts of each target."""
-    return found.latents[torch.arange(len(found.latents)), found.losses.argmin(dim=1)]
-
-
 def together(generator: Generator, first: Tensor, last: Tensor, starts: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Latents (T, latent_size) of both neighbours, near each other.
 
@@ -39,7 +34,7 @@ def together(generator: Generator, first: Tensor, last: Tensor, starts: Tensor, 
     def both(images: Tensor, latents: Tensor) -> Tensor:
         return (looks_like(first)(images, latents) + looks_like(last)(images, latents)) / 2
 
-    middle = best_latents(search(generator, both, starts, steps=steps))
+    middle = search(generator, both, starts, steps=steps).best_latents()
 
     def apart(images: Tensor, latents: Tensor) -> Tensor:  # images (T, 2, C, S, S): of first and last
         errors = (images - torch.stack([first, last], dim=1)).square().mean(dim=(2, 3, 4))
@@ -60,7 +55,7 @@ def between(
     draw of the neighbours, faded: the mean of the two differences.
     """
     starts = draw_latents(len(first) * num_starts, generator.latent_size, seed=seed).unflatten(0, (len(first), -1))
-    alone = [best_latents(search(generator, looks_like(each), starts, steps=steps)) for each in (first, last)]
+    alone = [search(generator, looks_like(each), starts, steps=steps).best_latents() for each in (first, last)]
     near = together(generator, first, last, starts, steps)
     images = {
         "repeated": first,

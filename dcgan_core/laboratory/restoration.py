@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from scipy.ndimage import gaussian_filter
+from sklearn.linear_model import Ridge
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, softplus
 
@@ -143,19 +145,14 @@ def simpler(damage: Damage, left: Tensor, training: Tensor) -> dict[str, Tensor]
 
 def _regression(inputs: Tensor, outputs: Tensor, new: Tensor) -> Tensor:
     """Ridge regression, in float64; from (N, F) and (N, 1024) to (T, 1, 32, 32)."""
-    x, y = inputs.double(), outputs.double()
-    centre, mean = x.mean(dim=0), y.mean(dim=0)
-    gram = (x - centre).T @ (x - centre) + RIDGE * torch.eye(x.shape[1], dtype=torch.float64)
-    weights = torch.linalg.solve(gram, (x - centre).T @ (y - mean))
-    return ((new.double() - centre) @ weights + mean).float().clamp(-1, 1).reshape(-1, 1, SIZE, SIZE)
+    model = Ridge(alpha=RIDGE).fit(inputs.double().numpy(), outputs.double().numpy())
+    found = torch.from_numpy(model.predict(new.double().numpy()))
+    return found.float().clamp(-1, 1).reshape(-1, 1, SIZE, SIZE)
 
 
 def _blurred(images: Tensor, width: float) -> Tensor:
-    places = torch.arange(-6, 7).float()
-    kernel = torch.exp(-places.square() / (2 * width**2))
-    kernel = torch.outer(kernel, kernel)[None, None] / kernel.sum() ** 2
-    padded = torch.nn.functional.pad(images, (6, 6, 6, 6), mode="replicate")
-    return torch.nn.functional.conv2d(padded, kernel).clamp(-1, 1)
+    blurred = gaussian_filter(images.numpy(), width, mode="nearest", radius=6, axes=(-2, -1))
+    return torch.from_numpy(blurred).clamp(-1, 1)
 
 
 def _best_width(damaged: Tensor, clean: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""A short run of any two networks on tensors of any shape, in memory: the game of the default recipe.
+"""A short run of any two networks on tensors of any shape, in memory: the default recipe's game.
 
 Beside it, how generators that were trained in this way are kept, and what was measured of them, seed by seed.
 """
@@ -44,6 +44,7 @@ def play(
 ) -> nn.Module:
     """Trains the two networks on the non-saturating game with R1, and returns the generator's moving average.
 
+    Not as in the default recipe are the rate, which is the same for both, and Adam's second beta, 0.99.
     `draw_real` and `draw_latents` give a batch. The discriminator must judge each sample alone, without batch
     normalisation. `every` is called after each iteration with the images seen and the average. The average is in eval
     mode.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import html
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +28,7 @@ from dcgan_core.data.levels import (
     WIDTH,
 )
 from dcgan_core.laboratory.level_rules import RISE, start_of, way
+from dcgan_core.teaching.packed import packed
 
 SIDE = 16  # pixels of a tile
 FINER = 4  # tiles are drawn so many times as large, and shrunk
@@ -92,9 +91,7 @@ def level_picture(level: np.ndarray) -> np.ndarray:
 
 
 def _address(pixels: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return f"data:image/png;base64,{packed(pixels)}"
 
 
 def level_game(levels: Mapping[str, np.ndarray], *, alt: str, caption: str) -> HTML:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from alone import stop_time, write_page
 from axe_playwright_python.sync_playwright import Axe
 
 from dcgan_core.data.levels import CRYSTAL, EARTH, HEIGHT, SKY, THORNS, WIDTH, render
@@ -32,16 +33,12 @@ def levels() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """In place of the book: a page with a game and sounds, and nothing else."""
+    """A page with a game and sounds, and nothing else."""
     folder = tmp_path_factory.mktemp("site")
     game = level_game(levels(), alt="Even ground", caption="A game").data
     hum = np.sin(np.arange(3_024) / 5).astype(np.float32)
     sounds = sound_table({"real": {"kick": hum, "tom": hum}, "made": {"kick": hum, "tom": None}}, caption="Hear").data
-    (folder / PAGE).write_text(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>A game</title>"
-        "<meta name=viewport content='width=device-width'>"
-        f"<main style='max-width: 50rem; font-family: sans-serif'><h1>Games</h1>{game}{sounds}</main></html>"
-    )
+    write_page(folder / PAGE, "A game", game + sounds)
     return folder
 
 
@@ -53,12 +50,6 @@ def opened(visit):
         return page
 
     return open_page
-
-
-def stop_time(page):
-    """From now on ticks come only when `page.clock.run_for` says so, however busy this machine is."""
-    page.clock.install(time=0)
-    page.clock.pause_at(3_600_000)
 
 
 def state(page) -> str:
@@ -146,6 +137,20 @@ def test_nothing_moves_before_the_reader_asks_and_the_clock_stops_again(opened):
     page.keyboard.press("ArrowRight")
     page.clock.run_for(3_000)
     assert page.locator(".level-game").get_attribute("data-column") == "1"
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_between_two_ticks_the_player_glides_unless_the_reader_wants_no_motion(opened, still):
+    page = opened(still=still)
+    stop_time(page)
+    page.locator(".level-stage").focus()
+    page.keyboard.down("ArrowRight")
+    page.clock.run_for(110 * 2)
+    pictures = set()
+    for _ in range(4):
+        pictures.add(page.evaluate("document.querySelector('.level-game canvas').toDataURL()"))
+        page.clock.run_for(20)
+    assert (len(pictures) == 1) == still
 
 
 def test_arrow_keys_outside_the_game_scroll_the_page_as_ever(opened):
