@@ -151,7 +151,7 @@ def test_regression_is_better_than_the_mean_and_a_blur_than_nothing():
     for name, damage in DAMAGES.items():
         answers = simpler(damage, damage.apply(images, seed=3), training)
         error = {kind: float(damage.error(answer, images).mean()) for kind, answer in answers.items()}
-        assert error["linear regression"] < error["mean image"], name
+        assert error["linear regression"] < 0.7 * error["mean image"], name
         assert error.get("blur", 0.0) < error.get("as it is", 1.0)
 
 
