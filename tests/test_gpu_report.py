@@ -50,38 +50,45 @@ def collected(output: str) -> set[str]:
 # Tests that need a card, on a foreign machine
 
 
-@pytest.mark.slow
-def test_the_command_starts_every_test_that_needs_a_gpu_without_packages_that_may_be_missing(tmp_path):
+@pytest.fixture(scope="module")
+def started(tmp_path_factory) -> dict:
+    """What the report would read of its tests on a machine without a card and without packages that may be missing."""
+    folder = tmp_path_factory.mktemp("bare")
     lines = ["import sys", *(f"sys.modules[{name!r}] = None" for name in MAYBE_MISSING)]
-    (tmp_path / "bare_machine.py").write_text("\n".join(lines))
-    command = gpu_report.tests_command(tmp_path / "tests.xml")
+    (folder / "bare_machine.py").write_text("\n".join(lines))
+    command = gpu_report.tests_command(folder / "tests.xml")
     assert command[:3] == [sys.executable, "-m", "pytest"]
-    without_card = {"CUDA_VISIBLE_DEVICES": ""}
     done = pytest_in(
         ROOT,
         *command[3:],
         "-p",
         "bare_machine",
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
-        PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]),
-        **without_card,
+        PYTHONPATH=os.pathsep.join([str(ROOT), str(folder)]),
+        CUDA_VISIBLE_DEVICES="",
     )
     assert done.returncode == 0, done.stdout
-    started = gpu_report.read_tests(tmp_path / "tests.xml")["skipped"]
-    reasons = set(started.values())
+    return gpu_report.read_tests(folder / "tests.xml")
+
+
+@pytest.mark.slow
+def test_the_command_starts_every_test_that_needs_a_gpu_without_packages_that_may_be_missing(started):
+    skipped = started["skipped"]
+    reasons = set(skipped.values())
     assert "needs a CUDA device" in reasons and len(reasons) == 2
     assert any("could not import 'scipy'" in reason for reason in reasons)
+    without_card = {"CUDA_VISIBLE_DEVICES": ""}
     everything = pytest_in(ROOT, "--collect-only", "-q", "-m", "gpu", "--ignore", "tests/site", **without_card)
     assert everything.returncode == 0, everything.stdout
     names = set()
     for line in collected(everything.stdout):
         file, _, test = line.partition("::")
         names.add(f"{file.removesuffix('.py').replace('/', '.')}.{test}")
-    whole_files = {name.removeprefix(".") for name in started if name.startswith(".")}
-    assert {name for name in names if name not in started} == {
+    whole_files = {name.removeprefix(".") for name in skipped if name.startswith(".")}
+    assert {name for name in names if name not in skipped} == {
         name for name in names for file in whole_files if name.startswith(f"{file}.")
     }
-    assert {name for name in started if not name.startswith(".")} <= names and len(names) > 20
+    assert {name for name in skipped if not name.startswith(".")} <= names and len(names) > 20
 
 
 @pytest.fixture
@@ -219,26 +226,38 @@ def test_a_missing_package_is_named_with_what_is_skipped(tmp_path, programs, mon
     assert report["missing"] == {"no_such_package": ["first"]}
 
 
-def test_parts_run_without_the_packages_that_they_do_not_name(tmp_path):
-    names = ("machine", "ladder-32", "precision-64", "profile-64")
-    (needs,) = {part.needs for row in ORDER for part in row if part.name in names}
+NEED_LITTLE = ("machine", "ladder-32", "precision-64", "profile-64")
+
+
+@pytest.fixture(scope="module")
+def with_little(tmp_path_factory) -> dict[str, dict]:
+    """Results of the parts that need few packages, in the small form, where no others are installed."""
+    folder = tmp_path_factory.mktemp("little")
+    (needs,) = {part.needs for row in ORDER for part in row if part.name in NEED_LITTLE}
     unneeded = sorted({*RUNS, *MAYBE_MISSING} - set(needs))
     assert "tqdm" in unneeded and "safetensors" in unneeded
     code = (
         f"import sys\nfor name in {unneeded}: sys.modules[name] = None\n"
         "from dcgan_core.benchmark import gpu_parts, gpu_report\n"
         "print(sorted(gpu_report.missing(gpu_report.ORDER)))\n"
-        f"for name in {names}:\n"
+        f"for name in {NEED_LITTLE}:\n"
         "    sys.argv[1:] = [name, '--small', '--result', f'{name}.json', '--folder', '.']\n"
         "    gpu_parts.main()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=WITH_PACKAGE, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code], cwd=folder, env=WITH_PACKAGE, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "['safetensors', 'tqdm']"
-    for name in names:
-        assert json.loads((tmp_path / f"{name}.json").read_text())
+    return {name: json.loads((folder / f"{name}.json").read_text()) for name in NEED_LITTLE}
+
+
+def test_parts_run_without_the_packages_that_they_do_not_name(with_little):
+    for name in ("ladder-32", "precision-64"):
+        keys = {"config", "machine", "counts", "matrix_flop_per_second", "copy_bytes_per_second", "rows"}
+        assert keys <= with_little[name].keys()
+    assert with_little["ladder-32"]["config"]["channels"] == 1
+    assert with_little["profile-64"]["eager"]["top"] and with_little["machine"]["torch"] == str(torch.__version__)
 
 
 def test_data_that_are_not_there_are_named(asked):
@@ -401,11 +420,23 @@ def test_tests_that_failed_or_were_skipped_are_named(tmp_path):
     }
 
 
+def small_form(name: str, folder: Path, monkeypatch) -> dict:
+    """The result of a part in the small form, in this process, which saves most of its time."""
+    options = ["--small", "--result", str(folder / f"{name}.json"), "--folder", str(folder)]
+    monkeypatch.setattr(sys, "argv", ["gpu_parts", name, *options])
+    gpu_parts.main()
+    return json.loads((folder / f"{name}.json").read_text())
+
+
 @pytest.mark.slow
-def test_the_small_form_runs_from_end_to_end(tmp_path):
+@pytest.mark.usefixtures("few_samples")
+def test_the_small_form_runs_from_end_to_end(tmp_path, monkeypatch, with_little, started):
     out = tmp_path / "out"
     done = subprocess.run(
-        [sys.executable, "-m", "dcgan_core.benchmark.gpu_report", "--small", "--out", str(out)],
+        [
+            *(sys.executable, "-m", "dcgan_core.benchmark.gpu_report", "--small", "--out", str(out)),
+            *("--only", "train-32", "record-glyphs32_gpu", "ladder-64-compiled"),
+        ],
         cwd=tmp_path,
         env=WITH_PACKAGE,
         capture_output=True,
@@ -415,23 +446,27 @@ def test_the_small_form_runs_from_end_to_end(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr + (out / "log.txt").read_text()
     report = json.loads((out / "report.json").read_text())
     assert report.keys() == {"format", "small", "started", "seconds", "missing", "goals", "parts"}
+    assert report["parts"].keys() == {part.name for row in ORDER for part in row}
     finished = {name for name, part in report["parts"].items() if part["status"] == "finished"}
-    without = {"record-glyphs64_gpu", "record-mnist32_gpu", "record-fashion32_gpu", "ladder-64-compiled"}
-    assert finished == {part.name for row in ORDER for part in row} - without
-    assert {report["parts"][name]["why"] for name in without} == {"not part of the small form"}
-    results = {name: report["parts"][name]["result"] for name in finished}
-    assert all("peak_memory_bytes" in result for name, result in results.items() if name != "tests")
-    for name in ("ladder-64", "ladder-32", "precision-64"):
-        assert {"config", "machine", "counts", "matrix_flop_per_second", "copy_bytes_per_second", "rows"} <= set(
-            results[name]
-        )
-    assert results["ladder-64"]["config"]["channels"] == 3 and results["ladder-32"]["config"]["channels"] == 1
-    assert [line["goal"] for line in report["goals"]] == [goal.what for goal in GOALS]
-    assert not any(line["found"] is None for line in report["goals"])
+    assert finished == {"train-32", "record-glyphs32_gpu"}
+    assert report["parts"]["ladder-64-compiled"]["why"] == "not part of the small form"
+    assert report["parts"]["tests"]["why"] == "not asked for"
     assert load(out / "recorded" / "glyphs32_gpu").metrics[-1]["images"] == 80
-    assert results["costs-32"]["costs"].keys() == {"as it is", "R1"}
-    written = (out / "report.txt").read_text()
-    assert text(report) == written and written in done.stdout
+    assert text(report) == (out / "report.txt").read_text() and text(report) in done.stdout
+    assert {path.name for path in out.iterdir()} == {"report.txt", "report.json", "log.txt", "recorded"}
+
+    others = {name: small_form(name, tmp_path, monkeypatch) for name in ("ladder-64", "train-64", "costs-32")}
+    assert others["costs-32"]["costs"].keys() == {"as it is", "R1"}
+    assert others["ladder-64"]["config"]["channels"] == 3
+    for name, result in (others | with_little | {"tests": started}).items():
+        report["parts"][name] |= {"status": "finished", "why": None, "result": result}
+    not_small = {part.name for row in ORDER for part in row if not part.small}
+    results = {name: part["result"] for name, part in report["parts"].items() if name not in not_small}
+    assert all("peak_memory_bytes" in result for name, result in results.items() if name != "tests")
+    reached = goals(report)
+    assert [line["goal"] for line in reached] == [goal.what for goal in GOALS]
+    assert not any(line["found"] is None for line in reached)
+    written = text(report | {"goals": reached})
     for word in (
         "small form",
         "GOALS",
@@ -441,7 +476,6 @@ def test_the_small_form_runs_from_end_to_end(tmp_path):
         "TRAIN-32",
         "PROFILE-64",
         "COSTS-32",
-        "RECORDED RUNS",
+        "RECORDED",
     ):
         assert word in written
-    assert {path.name for path in out.iterdir()} == {"report.txt", "report.json", "log.txt", "recorded"}

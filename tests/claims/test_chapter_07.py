@@ -158,12 +158,17 @@ def short_run(folder: Path, **changes) -> list[dict]:
     return read_metrics(folder)
 
 
+def loss_rises_while_images_improve(lines: list[dict]) -> bool:
+    """From the moment of the generator's lowest loss on: its loss is higher at the end, and its images are better."""
+    lowest, end = min(lines, key=lambda line: line["generator_loss"]), lines[-1]
+    nearer = end["frechet_distance"] < 0.9 * lowest["frechet_distance"]
+    return lowest["generator_loss"] < end["generator_loss"] and nearer and end["recognised"] > lowest["recognised"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_after_its_lowest_point_the_generators_loss_rises_while_its_images_improve(tmp_path, seed):
+def test_after_its_lowest_point_the_generators_loss_rises_while_its_images_improve(tmp_path):
     lines = short_run(
         tmp_path / "run",
-        seed=seed,
         image_size=32,
         latent_size=100,
         generator_width=24,
@@ -173,13 +178,13 @@ def test_after_its_lowest_point_the_generators_loss_rises_while_its_images_impro
         evaluate_every_images=6_400,
         ema_halflife_images=4_000,
     )
-    losses = [line["generator_loss"] for line in lines]
-    halfway, end = lines[len(lines) // 2 - 1], lines[-1]
-    assert min(losses) < losses[-1] < losses[0]
-    assert end["frechet_distance"] < 0.85 * halfway["frechet_distance"]
-    lowest = min(lines, key=lambda line: line["generator_loss"])
-    assert end["frechet_distance"] < 0.9 * lowest["frechet_distance"]
-    assert end["recognised"] > lowest["recognised"]
+    assert lines[-1]["generator_loss"] < lines[0]["generator_loss"] and loss_rises_while_images_improve(lines)
+    assert lines[-1]["frechet_distance"] < 0.85 * lines[len(lines) // 2 - 1]["frechet_distance"]
+
+
+def test_so_it_does_in_the_recorded_run_of_letters_which_is_ten_times_longer():
+    lines = [line for line in recorded.load("glyphs32").metrics if "frechet_distance" in line]
+    assert loss_rises_while_images_improve(lines) and lines[-1]["images"] == 10 * 51_200
 
 
 @pytest.mark.slow

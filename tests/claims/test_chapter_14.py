@@ -88,12 +88,17 @@ def test_a_walk_meets_about_four_letters_and_hardly_one_is_recognised_throughout
 
 
 @cache
-def arithmetic(count: int) -> tuple[float, float, float, float]:
-    """Shares of bold, of the right letter and of both, and the length, of bold X - regular X + regular Y."""
+def pool_of_arithmetic() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Latents, their letters, how bold they are, and whether both are certain."""
     pool = draw(6_000, 6)
     letter, sure = letters_of(pool)
     weight = judge()(sample(GENERATOR, pool))[:, 0]
-    sure &= weight.abs() > 0.3
+    return pool, letter, weight, sure & (weight.abs() > 0.3)
+
+
+def arithmetic(count: int) -> tuple[float, float, float, float]:
+    """Shares of bold, of the right letter and of both, and the length, of bold X - regular X + regular Y."""
+    pool, letter, weight, sure = pool_of_arithmetic()
     rng = torch.Generator().manual_seed(SEED)
 
     def mean_of(wanted: int, bold: bool) -> Tensor:
@@ -123,9 +128,15 @@ def rises(latents: Tensor, scores: Tensor) -> Tensor:
     return torch.from_numpy(Ridge(LATENT_RIDGE).fit(latents.double(), scores).coef_.T)
 
 
-def effect(vector: Tensor) -> tuple[list[float], float]:
+@cache
+def trial_latents() -> tuple[Tensor, Tensor]:
+    """200 latents, and their letters."""
     trial = draw(200, 7)
-    letter = judge().letters(sample(GENERATOR, trial))
+    return trial, judge().letters(sample(GENERATOR, trial))
+
+
+def effect(vector: Tensor) -> tuple[list[float], float]:
+    trial, letter = trial_latents()
     back, forward = (sample(GENERATOR, trial + way * STEP * vector) for way in (-1, 1))
     change = ((judge()(forward) > 0).double() - (judge()(back) > 0).double()).mean(dim=0)
     kept = torch.cat([judge().letters(each) == letter for each in (back, forward)]).double().mean()
