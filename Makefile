@@ -41,12 +41,15 @@ serve: $(INSTALLED) ## Write: serve the book, build again and reload at every ch
 		--pre-build "$(BIN)/jupyter-book config sphinx ." --re-ignore __pycache__ \
 		$(addprefix --ignore ,conf.py _build .git .venv .venv-oldest .pytest_cache .ruff_cache .mypy_cache .hypothesis runs data)
 
-test: test-core test-book test-notebooks ## Run all tests, then every chapter in smoke mode
-
 # One thread a process here and below: two at a time would otherwise fight for the cores. A file's tests stay together,
 # because they share what is slow to make; and files keep their order, because those with few tests, which would come
 # last, are often the slow ones.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
+
+# In one go, and not one target after the other: each process reads all files of tests before it begins.
+test: $(INSTALLED) ## Run all tests, then every chapter in smoke mode
+	$(PYTEST) tests --ignore tests/site
+	@$(MAKE) test-notebooks
 
 test-core: $(INSTALLED) ## Run the tests of the package
 	$(PYTEST) $(filter-out $(BOOK_TESTS),$(wildcard tests/test_*.py))
