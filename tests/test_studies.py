@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from dcgan_core.config import Config
+from dcgan_core.config import Config, InvalidInput
 from dcgan_core.laboratory import studies
-from dcgan_core.laboratory.studies import FOUND, Playing, note, read_lines, run_jobs
+from dcgan_core.laboratory.studies import FOUND, Playing, command_line, note, read_lines, run_jobs
 from dcgan_core.runs.files import write_json
 from dcgan_core.train import Stopped
 
@@ -133,3 +133,22 @@ def test_a_line_tells_no_place_on_anybodys_disk(tmp_path):
 def test_a_run_that_was_never_begun_leaves_no_line(tmp_path):
     assert not note(tmp_path / "out.jsonl", tmp_path / "none", NAMES, ("a", 1), only_finished=False)
     assert read_lines(tmp_path / "out.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "words"),
+    [
+        (Stopped(signal.SIGTERM), 143, "stopped: what was found is recorded"),
+        (KeyboardInterrupt(), 130, "stopped: what was found is recorded"),
+        (InvalidInput("the amount is 0, but must be more."), 2, "error: the amount is 0"),
+    ],
+)
+def test_a_study_that_ends_early_says_so_in_one_line_and_by_its_exit_code(monkeypatch, capsys, raised, code, words):
+    def study(amount: int = 1) -> None:
+        raise raised
+
+    monkeypatch.setattr("sys.argv", ["study", "--amount", "0"])
+    with pytest.raises(SystemExit) as left:
+        command_line(study, "python -m study")
+    errors = capsys.readouterr().err
+    assert left.value.code == code and errors.startswith(words) and errors.count("\n") == 1

@@ -20,7 +20,7 @@ from dcgan_core.config import RECIPES, Augmentation, Config
 from dcgan_core.data import Dataset
 from dcgan_core.data.scenes import render
 from dcgan_core.laboratory.outcomes import append
-from dcgan_core.laboratory.studies import FOUND, HOW, Playing, read_lines, run_jobs, train_or_go_on
+from dcgan_core.laboratory.studies import FOUND, HOW, Playing, command_line, read_lines, run_jobs, train_or_go_on
 from dcgan_core.metrics import Judge, frechet_distance, moments
 from dcgan_core.metrics.copies import thumbnails_of_pixels
 from dcgan_core.metrics.features import GENERAL_NAME, measure_pixels
@@ -204,6 +204,4 @@ def study(
 
 
 if __name__ == "__main__":
-    import tyro  # here: the study itself can be called where it is not installed
-
-    tyro.cli(study, config=(tyro.conf.OmitArgPrefixes,), prog="python -m dcgan_core.laboratory.amounts")
+    command_line(study, "python -m dcgan_core.laboratory.amounts")

@@ -20,7 +20,7 @@ from dcgan_core.data import load
 from dcgan_core.data.batches import Batches
 from dcgan_core.laboratory.comparison import ratios_in_turns
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, run_config
-from dcgan_core.laboratory.studies import read_lines
+from dcgan_core.laboratory.studies import command_line, read_lines
 from dcgan_core.runs.files import add_line
 from dcgan_core.runtime import Device, Machine, Precision, choose_machine, provenance
 from dcgan_core.train import start
@@ -105,6 +105,4 @@ def study(
 
 
 if __name__ == "__main__":
-    import tyro  # here: the measurement itself can be called where it is not installed
-
-    tyro.cli(study, config=(tyro.conf.OmitArgPrefixes,), prog="python -m dcgan_core.laboratory.costs")
+    command_line(study, "python -m dcgan_core.laboratory.costs")

@@ -18,7 +18,7 @@ import torch
 
 from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import Dataset, load_for
-from dcgan_core.laboratory.studies import HOW, Playing, run_jobs, train_or_go_on
+from dcgan_core.laboratory.studies import HOW, Playing, command_line, run_jobs, train_or_go_on
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runtime import Device, Precision, choose_machine
 
@@ -168,6 +168,4 @@ def study(
 
 
 if __name__ == "__main__":
-    import tyro  # here: the study itself can be called where it is not installed
-
-    tyro.cli(study, config=(tyro.conf.OmitArgPrefixes,), prog="python -m dcgan_core.laboratory.longer")
+    command_line(study, "python -m dcgan_core.laboratory.longer")

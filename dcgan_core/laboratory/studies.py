@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -18,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from dcgan_core.config import Config
+from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import Dataset
 from dcgan_core.metrics import Judge
 from dcgan_core.runs.card import publishable
@@ -48,6 +49,20 @@ class Playing:
 
 
 HOW = Playing()
+
+
+def command_line(study: Callable[..., None], prog: str) -> None:
+    """Plays a study as the command `prog`: mistakes of the user, and being stopped, come out as one sentence."""
+    import tyro  # here: the study itself can be called where it is not installed
+
+    try:
+        tyro.cli(study, config=(tyro.conf.OmitArgPrefixes,), prog=prog)
+    except InvalidInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as stop:
+        print("stopped: what was found is recorded, and the same command goes on from there.", file=sys.stderr)
+        sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
 
 
 def train_or_go_on(folder: Path, config: Config, machine: Machine, dataset: Dataset, judge: Judge) -> None:
