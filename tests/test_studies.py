@@ -58,17 +58,18 @@ def test_a_worker_that_is_asked_to_stop_begins_no_other_run(tmp_path):
     assert played == ["letters-0"]
 
 
-def test_jobs_are_played_in_other_processes_once_and_those_in_the_file_not_at_all(tmp_path):
+def test_jobs_are_played_in_other_processes_once_and_those_that_the_file_holds_finished_not_at_all(tmp_path):
     out = tmp_path / "out.jsonl"
-    out.write_text(json.dumps({"kind": "a", "seed": 1, "finished": True}) + "\n")
+    known = [{"kind": "a", "seed": 1, "finished": True}, {"kind": "a", "seed": 2, "finished": False}]
+    out.write_text("".join(json.dumps(line) + "\n" for line in known))
     playing = Playing(processes=2, minutes=2, keep=tmp_path / "kept")
     run_jobs(out, NAMES, [("a", 1), ("a", 2), ("b", 3)], pretend, playing, measured_after=True)
-    lines = read_lines(out)
-    assert sorted((line["kind"], line["seed"]) for line in lines) == [("a", 1), ("a", 2), ("b", 3)]
-    assert all(line["measured"] == 10 * line["seed"] for line in lines[1:]), "what was found is in the line"
-    assert all({"config", "provenance", "metrics"} <= set(line) for line in lines[1:])
+    lines = read_lines(out)[2:]
+    assert sorted((line["kind"], line["seed"]) for line in lines) == [("a", 2), ("b", 3)]
+    assert all(line["measured"] == 10 * line["seed"] for line in lines), "what was found is in the line"
+    assert all({"config", "provenance", "metrics"} <= set(line) for line in lines)
     run_jobs(out, NAMES, [("a", 1), ("a", 2)], pretend, playing, measured_after=True)
-    assert len(read_lines(out)) == 3
+    assert len(read_lines(out)) == 4
 
 
 def test_what_was_not_finished_in_time_is_recorded_as_such_unless_it_is_kept(tmp_path):
