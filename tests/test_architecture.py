@@ -102,6 +102,12 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "amounts",
         "damages",
         "judging",
+        "representations",
+        "pretraining",
+        "few_labels",
+        "supervised",
+        "kept",
+        "labels",
     ),
     "benchmark": (
         "ladder",
