@@ -107,6 +107,28 @@ def accuracy_table(lines: Lines, data: str) -> str:
     return "\n".join(rows)
 
 
+def network_table(lines: Lines) -> str:
+    """Medians of the networks, from the lowest to the highest draw, and how many pseudo-labels were right."""
+    rows = []
+    for data in DATA:
+        for line in sorted(
+            (line for line in lines if line["kind"] == "networks" and line["data"] == data), key=_budget
+        ):
+            for method in NETWORKS:
+                found = line["accuracies"][method]
+                text = f"{data:8}{line['per_class']:4} a class  {method:24}{100 * statistics.median(found):5.1f}%"
+                text += f" ({100 * min(found):.1f}-{100 * max(found):.1f})"
+                if right := line["accuracies"].get(f"right, {method}"):
+                    text += f"   of the pseudo-labels, {100 * statistics.median(right):.0f}% are right"
+                rows.append(text)
+            rows.append("")
+    return "\n".join(rows[:-1])
+
+
+def _budget(line: dict[str, Any]) -> int:
+    return int(line["per_class"])
+
+
 def _curve(axes: Axes, lines: Lines, data: str, method: str, function: Callable[[int], list[float]]) -> None:
     """Draws the medians of what the function finds at each budget, and the intervals that hold the true median."""
     colour, marker, dashes = LOOKS[method]
