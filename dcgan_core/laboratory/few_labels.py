@@ -76,6 +76,8 @@ def accuracies(given: Labelled, *judged: Labelled) -> list[dict[float, float]]:
         for strength in STRENGTHS:
             model.set_params(C=strength).fit(x, y)
             rotated, shift = (torch.from_numpy(part).float() for part in (model.coef_, model.intercept_))
+            if len(rotated) == 1:  # of two classes, scikit-learn keeps the weights of the second
+                rotated, shift = torch.cat([-rotated, rotated]), torch.cat([-shift, shift])
             weights = rotated if basis is None else rotated @ basis.T  # (classes, F)
             for scores, (others, truth) in zip(found, judged, strict=True):
                 said = (others @ weights.T + shift).argmax(dim=1)

@@ -51,6 +51,7 @@ NUM_TEST = NUM_HIDDEN = 4_000  # of the test split; the hidden ones choose C, an
 NUM_SCALED = 5_000  # unlabelled images that bring features to one scale
 
 BUDGETS = (1, 3, 10, 30, 100)  # labels in each class
+STAGES = ((1, 10), (100,), (3, 30))  # of the networks: stopped early, the study has some of each kind
 NUM_DRAWS, NUM_NETWORKS = 20, 5  # of the labelled images, for linear classifiers and for networks
 DISCRIMINATOR = "discriminator"
 METHODS = (DISCRIMINATOR, "k-means patches", "untrained", "pixels", "principal components", "autoencoder")
@@ -223,10 +224,12 @@ def study(
             bench = Bench(name, data_root, keep or Path(temporary), out)
             for features in METHODS:
                 measure(bench, features, BUDGETS[:-1])
-            measure_networks(bench, (1, 10, 100, 3, 30))  # stopped early, the ends and the middle are there
+            measure_networks(bench, STAGES[0])
             closer = [*LAYERS, *OVER_TIME, MIXED, *([LONGER] if name in RECORDED else [])]
             for features in closer:
                 measure(bench, features, LOOKED_CLOSER)
+            for budgets in STAGES[1:]:
+                measure_networks(bench, budgets)
             for features in METHODS:  # the most labels last: they take longest
                 measure(bench, features, BUDGETS)
 

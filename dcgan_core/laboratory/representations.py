@@ -22,7 +22,7 @@ GRID = 4  # places along a side that every map is pooled to
 PATCH = 6  # pixels along a side
 NUM_PATCHES = 30_000  # that the centres are found in
 CONTRAST = 10.0  # added to the variance of a patch, whose pixels go from 0 to 255
-CHUNK = 250  # images at a time
+CHUNK, FEW = 250, 10  # images at a time: for networks, and for patches, of which each image has hundreds
 
 
 def pixels(images: Tensor) -> list[Tensor]:
@@ -63,7 +63,13 @@ def patch_dictionary(
         near = (distances.mean(dim=2, keepdim=True) - distances).clamp(min=0).transpose(1, 2)
         return adaptive_avg_pool2d(near.unflatten(2, (side, side)), GRID).flatten(1)
 
-    return lambda images: [torch.cat([encode(part) for part in images.split(CHUNK)])]
+    def represent(images: Tensor) -> list[Tensor]:
+        features = torch.empty(len(images), num_centres * GRID**2)  # filled in place: many small parts scatter memory
+        for part, found in zip(images.split(FEW), features.split(FEW), strict=True):
+            found.copy_(encode(part))
+        return [features]
+
+    return represent
 
 
 def _normalised(patches: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -50,7 +50,6 @@ LOOKS: dict[str, tuple[str, str, str]] = {  # colour, marker, dashes
     GENERATED: (FAKE, "P", "-"),
     UNLABELLED: (EXTRA[2], "*", "-"),
 }
-PANELS = (2, 2)  # one for each data set, and one for the legend
 
 
 def recorded_labels() -> list[dict[str, Any]]:
@@ -93,17 +92,29 @@ def wins(lines: Lines, data: str, one: str, other: str, per_class: int) -> str:
     )
 
 
+def comparisons(lines: Lines, one: str, budgets: Sequence[int]) -> str:
+    """Wins of one method over every other that was measured on the same draws."""
+    return "\n".join(
+        f"{data:8}{per_class:3} a class, against {other:21}{wins(lines, data, one, other, per_class)}"
+        for data in shown(lines)
+        for other in (*METHODS, *SUPERVISED)
+        for per_class in budgets
+        if other != one and draws_of(lines, data, other, per_class)
+    )
+
+
 def accuracy_table(lines: Lines, data: str) -> str:
     """Medians of every method at every budget, with intervals that hold the true median with 90%, and the draws."""
-    rows = [f"{data:27}" + "".join(f"{budget:>6} a class  " for budget in BUDGETS)]
+    rows = [f"{data:25}" + "".join(f"{f'{budget} a class':>18}" for budget in BUDGETS)]
     for method in (*METHODS, *SUPERVISED):
+        if not measured(lines, data, method):
+            continue
         cells = []
         for per_class in BUDGETS:
             found = draws_of(lines, data, method, per_class)
             text = "{:.1f} ({:.1f}-{:.1f})".format(*(100 * each for each in median_interval(found))) if found else "-"
-            cells.append(f"{text:>16}")
-        num_draws = len(draws_of(lines, data, method, BUDGETS[0]))
-        rows.append(f"{NAMES.get(method, method):27}" + "".join(cells) + f"  n={num_draws}")
+            cells.append(f"{text:>18}")
+        rows.append(f"{NAMES.get(method, method):25}" + "".join(cells))
     return "\n".join(rows)
 
 
@@ -140,22 +151,32 @@ def _curve(axes: Axes, lines: Lines, data: str, method: str, function: Callable[
     axes.fill_between(budgets, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _panels(methods: Sequence[str], draw: Callable[[Axes, str], None]) -> Figure:
-    """A panel for each data set, and a legend in the fourth."""
-    figure, grid = plt.subplots(*PANELS, figsize=(5.8, 5.4))
-    for axes, data in zip(grid.flat, DATA, strict=False):
+def shown(lines: Lines) -> list[str]:
+    """The data sets on which the discriminator was measured."""
+    return [data for data in DATA if measured(lines, data, DISCRIMINATOR)]
+
+
+def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], None]) -> Figure:
+    """A panel for each data set, and a legend of the methods that were measured on any."""
+    names = shown(lines)
+    rows = -(-len(names) // 2)
+    figure, grid = plt.subplots(rows, 2, figsize=(5.8, 2.7 * rows + 0.8), squeeze=False)
+    for axes in grid.flat[len(names) :]:
+        axes.axis("off")
+    for axes, data in zip(grid.flat, names, strict=False):
         draw(axes, data)
         axes.set_xscale("log")
         axes.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS])
         axes.minorticks_off()
         axes.set_title(data)
         axes.set_xlabel("labels in each class")
-    grid[1, 1].axis("off")
-    handles = []
+    handles, labels = [], []
     for method in methods:
-        colour, marker, dashes = LOOKS[method]
-        handles += grid[1, 1].plot([], [], dashes, marker=marker, color=colour, markersize=5, linewidth=1.4)
-    grid[1, 1].legend(handles, [NAMES.get(method, method) for method in methods], loc="center", fontsize=9)
+        if any(measured(lines, data, method) for data in names):
+            colour, marker, dashes = LOOKS[method]
+            handles += grid[0, 0].plot([], [], dashes, marker=marker, color=colour, markersize=5, linewidth=1.4)
+            labels.append(NAMES.get(method, method))
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -167,7 +188,7 @@ def show_accuracy(lines: Lines) -> Figure:
             _curve(axes, lines, data, method, lambda budget, method=method: draws_of(lines, data, method, budget))  # type: ignore[misc]
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
-    return _panels((*METHODS, *SUPERVISED), draw)
+    return _panels(lines, (*METHODS, *SUPERVISED), draw)
 
 
 def show_differences(lines: Lines) -> Figure:
@@ -184,7 +205,7 @@ def show_differences(lines: Lines) -> Figure:
         axes.axhline(0, color=GREEN, linewidth=2.5, zorder=0)
         axes.set_ylabel("points")
 
-    return _panels(others, draw)
+    return _panels(lines, others, draw)
 
 
 def show_networks(lines: Lines) -> Figure:
@@ -202,7 +223,7 @@ def show_networks(lines: Lines) -> Figure:
         axes.axhline(0, color=REAL, linewidth=2.5, zorder=0)
         axes.set_ylabel("points")
 
-    return _panels([PLAIN, GENERATED, UNLABELLED], draw)
+    return _panels(lines, [PLAIN, GENERATED, UNLABELLED], draw)
 
 
 def show_choices(lines: Lines) -> Figure:
@@ -219,7 +240,7 @@ def show_choices(lines: Lines) -> Figure:
         axes.axhline(0, color=NEUTRAL, linewidth=1)
         axes.set_ylabel("points")
 
-    return _panels(METHODS, draw)
+    return _panels(lines, METHODS, draw)
 
 
 def show_closer(lines: Lines) -> Figure:
@@ -292,6 +313,22 @@ def show_labelled(images: Tensor, labels: Sequence[str], columns: int = 13) -> F
         axes.imshow(image[0].numpy(), cmap="gray", vmin=0, vmax=255)
         axes.set_title(label, fontsize=10, pad=2)
     return figure
+
+
+def show_layers(found: Mapping[tuple[str, int], Sequence[float]]) -> Axes:
+    """Accuracies by (layer, labels in each class): a dot for each draw, joined at their medians."""
+    _, axes = plt.subplots(figsize=(5.2, 3.2))
+    layers = list(dict.fromkeys(name for name, _ in found))
+    for per_class, colour in zip(sorted({number for _, number in found}), (EXTRA[1], REAL), strict=True):
+        draws = [found[name, per_class] for name in layers]
+        places = list(range(len(layers)))
+        axes.plot(places, [statistics.median(each) for each in draws], color=colour, label=f"{per_class} a class")
+        for place, each in zip(places, draws, strict=True):
+            axes.plot([place] * len(each), each, "o", color=colour, markersize=5, alpha=0.7)
+    axes.set_xticks(range(len(layers)), layers)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.legend(loc="lower right")
+    return axes
 
 
 @check

@@ -1,0 +1,106 @@
+"""What chapter 15 claims: of the recorded run that it uses, with other draws than the page has; and of its record."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+import torch
+
+from dcgan_core import recorded
+from dcgan_core.data import Dataset, load
+from dcgan_core.laboratory.few_labels import draw, probe
+from dcgan_core.laboratory.labels import AUGMENTED, DATA, LOOKED_CLOSER, MIXED, PLAIN
+from dcgan_core.laboratory.pretraining import untrained, with_statistics_of
+from dcgan_core.laboratory.representations import on_one_scale, patch_dictionary, pixels, pooled_layers
+from dcgan_core.laboratory.supervised import accuracy, train_network
+from dcgan_core.runtime import choose_machine
+from dcgan_core.teaching.chapter_15 import differences, draws_of, recorded_labels
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DRAWS = range(100, 106)  # the chapter's begin with 0
+NUM_IMAGES, NUM_TEST = 4_000, 1_500
+
+
+@pytest.fixture(scope="module")
+def letters() -> Dataset:
+    found = load("glyphs")
+    return Dataset("glyphs", found.images[:NUM_IMAGES], found.labels[:NUM_IMAGES], found.class_names)
+
+
+@pytest.fixture(scope="module")
+def held_out() -> Dataset:
+    return load("glyphs", split="test")
+
+
+@pytest.fixture(scope="module")
+def found(letters, held_out) -> dict[tuple[str, int], list[float]]:
+    """The accuracy of each draw, by method and labels in each class: of the run that the chapter uses."""
+    run = recorded.load("glyphs32")
+    methods = {
+        "discriminator": pooled_layers(with_statistics_of(run.discriminator, letters.images)),
+        "untrained": pooled_layers(with_statistics_of(untrained(run.config), letters.images)),
+        "k-means patches": patch_dictionary(letters.images, num_patches=10_000),
+        "pixels": pixels,
+    }
+    seen: dict[tuple[str, int], list[float]] = {}
+    for name, represent in methods.items():
+        own, others = represent(letters.images), represent(held_out.images[: 2 * NUM_TEST])
+        features, judged = on_one_scale(own, own), on_one_scale(others, own)
+        test, hidden = (
+            (judged[part], held_out.labels[: 2 * NUM_TEST][part]) for part in (slice(NUM_TEST), slice(NUM_TEST, None))
+        )
+        for per_class in (1, 10):
+            rows = [draw(letters.labels, per_class, seed) for seed in DRAWS]
+            given = [(features[each], letters.labels[each]) for each in rows]
+            seen[name, per_class] = [probe(each, hidden, test).inside for each in given]
+    return seen
+
+
+def better(found, one: str, other: str, per_class: int) -> list[float]:
+    return [a - b for a, b in zip(found[one, per_class], found[other, per_class], strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_class", [1, 10])
+@pytest.mark.parametrize("rival", ["untrained", "pixels"])
+def test_on_letters_training_has_made_better_features_than_random_weights_and_pixels(found, rival, per_class):
+    gained = better(found, "discriminator", rival, per_class)
+    assert median(gained) > 0.03 and sum(each > 0 for each in gained) >= len(gained) - 1, gained
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_class", [1, 10])
+def test_on_letters_the_discriminator_is_not_better_than_k_means_on_patches(found, per_class):
+    assert median(better(found, "discriminator", "k-means patches", per_class)) < 0.01
+
+
+@pytest.mark.slow
+def test_much_of_the_accuracy_is_there_before_the_first_step(found):
+    for per_class in (1, 10):
+        over_guessing = [median(found[name, per_class]) - 1 / 26 for name in ("untrained", "discriminator")]
+        assert over_guessing[0] > 0.75 * over_guessing[1]
+
+
+def test_the_running_means_are_of_a_mixture(letters):
+    run = recorded.load("glyphs32")
+    own = with_statistics_of(run.discriminator, letters.images)
+    shifts = (own.layers[3].running_mean - run.discriminator.layers[3].running_mean).abs()
+    assert shifts.max() > 0.2
+
+
+@pytest.mark.slow
+def test_on_letters_an_augmented_network_beats_a_plain_one_and_with_ten_labels_every_linear_classifier(
+    letters, held_out, found
+):
+    run, test = recorded.load("glyphs32"), (held_out.images[:NUM_TEST], held_out.labels[:NUM_TEST])
+    machine = choose_machine("cpu")
+    accuracies: dict[bool, list[float]] = {False: [], True: []}
+    for seed in list(DRAWS)[:3]:
+        rows = draw(letters.labels, 10, seed)
+        for augment, seen in accuracies.items():
+            network = train_network((letters.images[rows], letters.labels[rows]), run.config, machine, augment)
+            seen.append(accuracy(network, test))
+    assert min(accuracies[True]) > max(accuracies[False])
+    assert median(accuracies[True]) > max(median(found[name, 10]) for name in ("discriminator", "k-means patches"))
