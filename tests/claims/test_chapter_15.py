@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 
 import pytest
 import torch
 
 from dcgan_core import recorded
-from dcgan_core.data import Dataset, load
+from dcgan_core.data import Dataset, load, unscale
 from dcgan_core.laboratory.few_labels import draw, probe
-from dcgan_core.laboratory.labels import AUGMENTED, DATA, LOOKED_CLOSER, MIXED, PLAIN
+from dcgan_core.laboratory.outcomes import median_interval
 from dcgan_core.laboratory.pretraining import untrained, with_statistics_of
 from dcgan_core.laboratory.representations import on_one_scale, patch_dictionary, pixels, pooled_layers
-from dcgan_core.laboratory.supervised import accuracy, train_network
+from dcgan_core.laboratory.supervised import NUM_OTHERS, accuracy, labelled_by, train_network
 from dcgan_core.runtime import choose_machine
-from dcgan_core.teaching.chapter_15 import differences, draws_of, recorded_labels
+from dcgan_core.state import draw_latents, sample
+from dcgan_core.teaching.chapter_15 import differences, draws_of, recorded_labels, shown
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -104,3 +106,54 @@ def test_on_letters_an_augmented_network_beats_a_plain_one_and_with_ten_labels_e
             seen.append(accuracy(network, test))
     assert min(accuracies[True]) > max(accuracies[False])
     assert median(accuracies[True]) > max(median(found[name, 10]) for name in ("discriminator", "k-means patches"))
+
+
+@pytest.mark.slow
+def test_with_one_label_a_letter_generated_images_help_a_network_and_real_ones_help_more(letters, held_out):
+    run, machine = recorded.load("glyphs32"), choose_machine("cpu")
+    test = held_out.images[:NUM_TEST], held_out.labels[:NUM_TEST]
+    gained: dict[str, list[float]] = {"generated": [], "real": []}
+    for seed in list(DRAWS)[:3]:
+        rows, config = draw(letters.labels, 1, seed), replace(run.config, seed=seed)
+        given = letters.images[rows], letters.labels[rows]
+        teacher = train_network(given, config, machine, augment=True)
+        order = torch.randperm(NUM_IMAGES, generator=torch.Generator().manual_seed(seed))
+        latents = draw_latents(NUM_OTHERS, config.latent_size, seed=seed)
+        others = {"generated": unscale(sample(run.generator, latents)), "real": letters.images[order[:NUM_OTHERS]]}
+        for name, images in others.items():
+            network = train_network(given, config, machine, augment=True, others=labelled_by(teacher, images))
+            gained[name].append(accuracy(network, test) - accuracy(teacher, test))
+    assert min(gained["generated"]) > 0 and min(gained["real"]) > 0
+    assert median(gained["real"]) > median(gained["generated"])
+
+
+def test_the_medians_that_the_answer_names_are_those_of_the_record():
+    lines = recorded_labels()
+    for method, per_class, said in (
+        ("discriminator", 1, (57, 56, 58)),
+        ("pixels", 1, (48, 47, 49)),
+        ("discriminator", 10, (95, 94, 95)),
+        ("pixels", 10, (88, 88, 89)),
+    ):
+        found = draws_of(lines, "letters", method, per_class)
+        assert len(found) == 20
+        assert tuple(round(100 * each) for each in median_interval(found)) == said, method
+
+
+def test_in_the_record_the_discriminator_beats_pixels_on_letters_in_every_draw_and_k_means_on_digits_in_no_budget():
+    lines = recorded_labels()
+    assert {"letters", "digits"} <= set(shown(lines))
+    for per_class in (1, 3, 10):
+        assert all(each > 0 for each in differences(lines, "letters", "discriminator", "pixels", per_class))
+        assert median(differences(lines, "digits", "discriminator", "k-means patches", per_class)) <= 0.005
+
+
+def test_hidden_labels_add_a_point_or_two_where_there_is_one_label_and_hardly_any_with_ten():
+    lines = [line for line in recorded_labels() if line["kind"] == "probe" and line["data"] in ("letters", "digits")]
+    for line in lines:
+        gained = median(b - a for a, b in zip(line["inside"], line["hidden"], strict=True))
+        assert -0.005 <= gained < (0.025 if line["per_class"] < 10 else 0.012), line["features"]
+
+
+def test_from_thirty_labels_on_there_is_little_left_to_win_on_letters():
+    assert median(draws_of(recorded_labels(), "letters", "discriminator", 30)) > 0.985
