@@ -160,6 +160,7 @@ def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], No
     """A panel for each data set, and a legend of the methods that were measured on any."""
     names = shown(lines)
     rows = -(-len(names) // 2)
+    most = max(budget for data in names for method in methods for budget in measured(lines, data, method))
     figure, grid = plt.subplots(rows, 2, figsize=(5.8, 2.7 * rows + 0.8), squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
@@ -168,6 +169,7 @@ def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], No
         axes.set_xscale("log")
         axes.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS])
         axes.minorticks_off()
+        axes.set_xlim(0.85, 1.2 * most)
         axes.set_title(data)
         axes.set_xlabel("labels in each class")
     handles, labels = [], []

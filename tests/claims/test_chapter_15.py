@@ -183,11 +183,11 @@ def test_the_deepest_layer_knows_most_and_is_as_good_as_all_three(letters, held_
     assert by_layer[2] > median(found["discriminator", 10]) - 0.005
 
 
-def test_hidden_labels_add_a_point_or_two_where_there_is_one_label_and_hardly_any_with_ten():
+def test_hidden_labels_add_about_a_point_at_most_where_there_is_one_label_and_less_with_more():
     lines = [line for line in recorded_labels() if line["kind"] == "probe" and line["data"] in ("letters", "digits")]
     for line in lines:
         gained = median(b - a for a, b in zip(line["inside"], line["hidden"], strict=True))
-        assert -0.005 <= gained < (0.025 if line["per_class"] < 10 else 0.012), line["features"]
+        assert -0.005 <= gained < (0.015 if line["per_class"] < 3 else 0.008), line["features"]
 
 
 def test_from_thirty_labels_on_there_is_little_left_to_win_on_letters():
