@@ -287,24 +287,6 @@ def test_no_test_image_is_among_the_unlabelled_or_the_hidden_ones(tiny, tmp_path
     assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
 
 
-@pytest.mark.slow
-def test_a_study_that_goes_on_measures_nothing_twice(tiny, tmp_path):
-    out = tmp_path / "out.jsonl"
-    study.study(out, ("letters",), tmp_path, tmp_path / "kept")
-    lines = read(out)
-    probed = [(line["features"], line["per_class"]) for line in lines if line["kind"] == "probe"]
-    assert len(probed) == len(set(probed)) and set(study.METHODS) <= {name for name, _ in probed}
-    assert all(len(line[choice]) == 2 for line in lines if line["kind"] == "probe" for choice in ("inside", "hidden"))
-    networks = [line for line in lines if line["kind"] == "networks"]
-    assert [line["per_class"] for line in networks] == [1, 2]
-    assert set(study.NETWORKS) <= set(networks[0]["accuracies"])
-    assert str(tmp_path) not in out.read_text()
-    study.study(out, ("letters",), tmp_path, tmp_path / "kept")
-    assert [line for line in read(out) if line["kind"] != "session"] == [
-        line for line in lines if line["kind"] != "session"
-    ]
-
-
 def test_the_record_that_ships_holds_every_draw_and_says_who_made_it():
     lines = read(study.RECORD)
     assert study.RECORD.stat().st_size < 300_000
