@@ -1,7 +1,8 @@
 # GNU make; `make help` lists the targets. On a fresh machine every target first creates .venv and installs into it.
 
 PYTHON ?= python3
-WORKERS ?= 2
+# Processes that test at a time: one more than two cores, since tests often wait, for other processes and for the clock.
+WORKERS ?= 3
 REPORT ?= gpu_report
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
@@ -43,8 +44,9 @@ serve: $(INSTALLED) ## Write: serve the book, build again and reload at every ch
 test: test-core test-book test-notebooks ## Run all tests, then every chapter in smoke mode
 
 # One thread a process here and below: two at a time would otherwise fight for the cores. A file's tests stay together,
-# because they share what is slow to make.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=25
+# because they share what is slow to make; and files keep their order, because those with few tests, which would come
+# last, are often the slow ones.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=25
 
 test-core: $(INSTALLED) ## Run the tests of the package
 	$(PYTEST) $(filter-out $(BOOK_TESTS),$(wildcard tests/test_*.py))
@@ -64,6 +66,7 @@ fuzz: $(INSTALLED) ## Damage and forge at random what is read from outside, for 
 mutants: $(INSTALLED) ## Change the package for the worse, over and over, and see that tests fail: ROOM=losses for one room
 	$(BIN)/python tests/mutants/run.py --workers $(WORKERS) $(if $(ROOM),--room $(ROOM))
 
+test-site: WORKERS = 2 # some of its tests ask how long a picture takes
 test-site: site ## Build the site and test its pages
 	$(PYTEST) tests/site
 

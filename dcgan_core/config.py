@@ -283,10 +283,10 @@ class Config:
             raise InvalidInput(f"the config is no JSON object with settings, but {type(values).__name__}.")
         values = LATER | values
         known = {field.name for field in dataclasses.fields(cls)}
-        if wrong := sorted(known ^ set(values)):
+        if wrong := sorted(known ^ set(values), key=str):
             raise InvalidInput(
-                f"the config has unknown or missing fields ({', '.join(map(str, wrong))}): it was written by another "
-                "version of dcgan_core; use that version, or start a new run."
+                f"the config has unknown or missing fields ({', '.join(ascii(name)[1:-1] for name in wrong)}): it was "
+                "written by another version of dcgan_core; use that version, or start a new run."
             )
         return cls(**values)
 

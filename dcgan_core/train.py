@@ -258,7 +258,7 @@ class _Session:
             stop = False
         last = stop or at_end
         line = last or log or checkpoint or evaluation
-        return _Due(line, evaluation, samples or last, checkpoint or last, stop)
+        return _Due(line, evaluation, samples or stop, checkpoint or stop, stop)
 
     def _reached(self, every_images: int) -> bool:
         """True in the first iteration that reaches or passes a multiple of `every_images`; never for 0."""

@@ -393,6 +393,25 @@ def test_costs_are_ratios_of_times_in_the_same_round(monkeypatch):
     assert comparison.in_turns({"plain": takes(1), "dear": takes(3)}, "plain") == {"plain": 1, "dear": 3}
 
 
+def test_on_a_gpu_the_clock_waits_for_what_was_started(monkeypatch):
+    now, started = [0.0], [0.0]
+
+    def wait(device):
+        now[0] += started[0]
+        started[0] = 0.0
+
+    def starts(seconds):
+        def update():
+            started[0] += seconds  # Python itself takes no time
+
+        return update
+
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(torch.cuda, "synchronize", wait)
+    updates = {"plain": starts(1), "dear": starts(3)}
+    assert comparison.in_turns(updates, "plain", torch.device("cuda")) == {"plain": 1, "dear": 3}
+
+
 def test_neither_warming_up_nor_a_single_slow_round_counts_as_a_cost(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])

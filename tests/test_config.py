@@ -164,3 +164,10 @@ def test_a_config_from_before_a_field_existed_holds_nothing_that_nothing_reads()
     """Else each older run would be warned of settings that it never had."""
     older = {name: value for name, value in Config().to_dict().items() if name not in LATER}
     assert Config.from_dict(older).without_effect() == []
+
+
+@pytest.mark.parametrize("name", ["\n", "\x1b[31m", "a b", ""])
+def test_an_unknown_field_of_any_name_stays_in_its_line(name):
+    with pytest.raises(InvalidInput, match="unknown or missing fields") as caught:
+        Config.from_dict(Config().to_dict() | {name: 1})
+    assert ascii(name)[1:-1] in str(caught.value) and str(caught.value).isprintable()

@@ -51,21 +51,12 @@ def collected(output: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_command_selects_every_test_that_needs_a_gpu(tmp_path):
-    command = gpu_report.tests_command(tmp_path / "tests.xml")
-    assert command[:3] == [sys.executable, "-m", "pytest"]
-    selected = pytest_in(ROOT, *command[3:], "--collect-only", "-q", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    assert selected.returncode == 0, selected.stdout
-    everything = pytest_in(ROOT, "--collect-only", "-q", "-m", "gpu", "--ignore", "tests/site")
-    assert everything.returncode == 0, everything.stdout
-    assert collected(selected.stdout) == collected(everything.stdout)
-    assert len(collected(selected.stdout)) > 20
-
-
-def test_tests_that_need_a_gpu_start_without_packages_that_may_be_missing(tmp_path):
+def test_the_command_starts_every_test_that_needs_a_gpu_without_packages_that_may_be_missing(tmp_path):
     lines = ["import sys", *(f"sys.modules[{name!r}] = None" for name in MAYBE_MISSING)]
     (tmp_path / "bare_machine.py").write_text("\n".join(lines))
     command = gpu_report.tests_command(tmp_path / "tests.xml")
+    assert command[:3] == [sys.executable, "-m", "pytest"]
+    without_card = {"CUDA_VISIBLE_DEVICES": ""}
     done = pytest_in(
         ROOT,
         *command[3:],
@@ -73,12 +64,24 @@ def test_tests_that_need_a_gpu_start_without_packages_that_may_be_missing(tmp_pa
         "bare_machine",
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
         PYTHONPATH=os.pathsep.join([str(ROOT), str(tmp_path)]),
-        CUDA_VISIBLE_DEVICES="",
+        **without_card,
     )
     assert done.returncode == 0, done.stdout
-    reasons = set(gpu_report.read_tests(tmp_path / "tests.xml")["skipped"].values())
+    started = gpu_report.read_tests(tmp_path / "tests.xml")["skipped"]
+    reasons = set(started.values())
     assert "needs a CUDA device" in reasons and len(reasons) == 2
     assert any("could not import 'scipy'" in reason for reason in reasons)
+    everything = pytest_in(ROOT, "--collect-only", "-q", "-m", "gpu", "--ignore", "tests/site", **without_card)
+    assert everything.returncode == 0, everything.stdout
+    names = set()
+    for line in collected(everything.stdout):
+        file, _, test = line.partition("::")
+        names.add(f"{file.removesuffix('.py').replace('/', '.')}.{test}")
+    whole_files = {name.removeprefix(".") for name in started if name.startswith(".")}
+    assert {name for name in names if name not in started} == {
+        name for name in names for file in whole_files if name.startswith(f"{file}.")
+    }
+    assert {name for name in started if not name.startswith(".")} <= names and len(names) > 20
 
 
 @pytest.fixture
@@ -177,6 +180,7 @@ def test_when_the_time_is_up_the_rest_is_skipped_with_a_word(asked, programs):
     assert {part["why"] for part in parts.values()} == {"no time was left"}
 
 
+@pytest.mark.usefixtures("usual_signals")
 def test_what_was_finished_survives_a_kill_of_the_report_itself(tmp_path):
     code = (
         "import sys; from dcgan_core.benchmark import gpu_report as r\n"
@@ -215,23 +219,26 @@ def test_a_missing_package_is_named_with_what_is_skipped(tmp_path, programs, mon
     assert report["missing"] == {"no_such_package": ["first"]}
 
 
-@pytest.mark.parametrize("name", ["machine", "ladder-32", "precision-64", "profile-64"])
-def test_a_part_runs_without_the_packages_that_it_does_not_name(name, tmp_path):
-    part = next(part for row in ORDER for part in row if part.name == name)
-    unneeded = sorted({*RUNS, *MAYBE_MISSING} - set(part.needs))
+def test_parts_run_without_the_packages_that_they_do_not_name(tmp_path):
+    names = ("machine", "ladder-32", "precision-64", "profile-64")
+    (needs,) = {part.needs for row in ORDER for part in row if part.name in names}
+    unneeded = sorted({*RUNS, *MAYBE_MISSING} - set(needs))
     assert "tqdm" in unneeded and "safetensors" in unneeded
     code = (
         f"import sys\nfor name in {unneeded}: sys.modules[name] = None\n"
-        f"sys.argv[1:] = [{name!r}, '--small', '--result', 'found.json', '--folder', '.']\n"
         "from dcgan_core.benchmark import gpu_parts, gpu_report\n"
-        "print(sorted(gpu_report.missing(gpu_report.ORDER)))\ngpu_parts.main()"
+        "print(sorted(gpu_report.missing(gpu_report.ORDER)))\n"
+        f"for name in {names}:\n"
+        "    sys.argv[1:] = [name, '--small', '--result', f'{name}.json', '--folder', '.']\n"
+        "    gpu_parts.main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=WITH_PACKAGE, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "['safetensors', 'tqdm']"
-    assert json.loads((tmp_path / "found.json").read_text())
+    for name in names:
+        assert json.loads((tmp_path / f"{name}.json").read_text())
 
 
 def test_data_that_are_not_there_are_named(asked):
@@ -422,8 +429,19 @@ def test_the_small_form_runs_from_end_to_end(tmp_path):
     assert [line["goal"] for line in report["goals"]] == [goal.what for goal in GOALS]
     assert not any(line["found"] is None for line in report["goals"])
     assert load(out / "recorded" / "glyphs32_gpu").metrics[-1]["images"] == 80
+    assert results["costs-32"]["costs"].keys() == {"as it is", "R1"}
     written = (out / "report.txt").read_text()
     assert text(report) == written and written in done.stdout
-    for word in ("small form", "GOALS", "PARTS", "TESTS", "LADDER-64", "TRAIN-32", "PROFILE-64", "RECORDED RUNS"):
+    for word in (
+        "small form",
+        "GOALS",
+        "PARTS",
+        "TESTS",
+        "LADDER-64",
+        "TRAIN-32",
+        "PROFILE-64",
+        "COSTS-32",
+        "RECORDED RUNS",
+    ):
         assert word in written
     assert {path.name for path in out.iterdir()} == {"report.txt", "report.json", "log.txt", "recorded"}

@@ -366,6 +366,7 @@ def described(out: Path) -> list[object]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
 @pytest.mark.parametrize("at", [2, 5])
 def test_a_signal_during_an_evaluation_saves_at_once_and_resume_makes_up_for_it(
@@ -406,6 +407,7 @@ def changed(config: Config) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+@pytest.mark.usefixtures("usual_signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_real_process_that_gets_a_signal_saves_and_says_so(tiny_config, tmp_path, name):
     flags = changed(replace(tiny_config, total_images=80_000, checkpoint_every_images=80_000))

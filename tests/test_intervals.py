@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,30 @@ def test_the_last_partial_stretch_has_a_line_a_grid_and_a_checkpoint(config, set
     assert [line["images"] for line in read_metrics(tmp_path / "run")] == [60, 96]
     assert grids(tmp_path / "run") == [0, 60, 96]
     assert load_state(tmp_path / "run", settings["machine"]).images == state.images == 96
+
+
+def test_a_run_that_is_stopped_leaves_a_line_a_grid_and_a_checkpoint_of_that_moment(
+    config, settings, tmp_path, monkeypatch
+):
+    every = dict.fromkeys(("log_every_images", "sample_every_images", "checkpoint_every_images"), 96)
+    prepared = training.ready
+
+    def ready(state, machine):
+        step, facts = prepared(state, machine)
+
+        def stopped_in_the_third(state, real, machine):
+            if state.step == 2:
+                signal.raise_signal(signal.SIGINT)
+            return step(state, real, machine)
+
+        return stopped_in_the_third, facts
+
+    monkeypatch.setattr(training, "ready", ready)
+    with pytest.raises(training.Stopped):
+        train(replace(config, **every), tmp_path / "run", **settings)
+    assert [line["images"] for line in read_metrics(tmp_path / "run")] == [36]
+    assert grids(tmp_path / "run") == [0, 36]
+    assert load_state(tmp_path / "run", settings["machine"]).images == 36
 
 
 def test_each_line_holds_the_mean_of_the_losses_since_the_line_before(config, settings, tmp_path, monkeypatch):

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from dcgan_core.config import Config
 from dcgan_core.data import named
-from dcgan_core.laboratory import longer
+from dcgan_core.laboratory import comparison, costs, longer
 from dcgan_core.laboratory.lengths import summary
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, NAMES, jobs, run_config, study
 from dcgan_core.laboratory.studies import Playing, note
@@ -19,7 +20,7 @@ from dcgan_core.runtime import choose_machine
 from dcgan_core.train import train
 
 RECORD = longer.RECORD
-FREE = ("checkpoint_every_images", "held_out", "channels")  # do not matter here, or follow from the data
+FREE = ("checkpoint_every_images", "held_out", "channels", "data_root")  # do not matter here, or follow from the data
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -102,12 +103,57 @@ def test_few_letters_are_the_first_of_all_and_files_lie_with_the_downloaded_data
 
 def test_the_table_has_medians_of_the_runs_that_came_so_far(tmp_path):
     """Three runs of 200,000 images or more, one of them to 800,000, and one that was hardly begun."""
-    record = tmp_path / "longer.jsonl"
+    record, measured = tmp_path / "longer.jsonl", tmp_path / "costs.jsonl"
     for seed, distances in enumerate(([60, 30], [50, 20], [40, 10, 25, 40], [99])):
         places = [(100_000, 200_000), (100_000, 200_000), (100_000, 200_000, 400_000, 800_000), (100_000,)][seed]
-        rows = [{"images": at, "frechet_distance": d} for at, d in zip(places, distances, strict=True)]
+        rows = [
+            {"images": at, "frechet_distance": d, "recognised": 0.5 + seed / 10}
+            for at, d in zip(places, distances, strict=True)
+        ]
         add_line(record, json.dumps({"data": "mnist", "change": "R1", "metrics": [*rows, {"images": 900_000}]}))
-    assert summary(record).splitlines()[2] == "| mnist | R1 | 20 (3) | 25 (1) | 40 (1) | 1.00 | 3 |"
+    assert (
+        summary(record, measured).splitlines()[2] == "| mnist | R1 | 20 (3) | 25 (1) | 40 (1) | 60% | 1.00 |  |  | 3 |"
+    )
+    for kind, cost in (("cpu", 1.0), ("cuda", 1.2), ("cpu", 1.5)):
+        add_line(measured, json.dumps({"machine": {"device_kind": kind}, "costs": {"R1": [cost, cost, cost]}}))
+    assert summary(record, measured).splitlines()[2].endswith("| 1.00 | 1.50 | 1.20 | 3 |"), "the latest of each device"
+
+
+def test_costs_are_those_of_equally_many_images(monkeypatch, cpu):
+    """By a clock of its own: an iteration takes as many seconds as its images, three times as many with a penalty."""
+    configs = {
+        "as it is": Config(batch_size=8),
+        "larger batches": Config(batch_size=16),
+        "penalty": replace(Config(batch_size=8), **CHANGES["R1"]),
+    }
+    now = [0.0]
+
+    def step(config, images, machine):
+        def takes():
+            now[0] += config.images_per_step * (3 if config.r1_gamma else 1)
+
+        return takes
+
+    monkeypatch.setattr(costs, "_step", step)
+    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    found = costs.relative_costs(configs, torch.zeros(1), cpu, num_iterations=5, num_turns=3)
+    assert found == {"as it is": [1, 1, 1], "larger batches": [1, 1, 1], "penalty": [3, 3, 3]}
+    assert now[0] == (3 + 1) * 5 * (8 + 16 + 3 * 8), "one turn more than counts"
+
+
+@pytest.mark.slow
+def test_costs_that_were_measured_are_recorded_with_the_machine(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(named, "NUM_GLYPHS", {"train": 600, "test": 200})
+    monkeypatch.setattr(costs, "CHANGES", {name: CHANGES[name] for name in (AS_IT_IS, "R1")})
+    costs.study(tmp_path / "costs.jsonl", device="cpu", num_iterations=1, num_turns=1)
+    line = costs.latest(tmp_path / "costs.jsonl")["cpu"]
+    assert line["costs"].keys() == {AS_IT_IS, "R1"} and line["costs"][AS_IT_IS] == [1, 1, 1]
+    assert line["machine"]["torch"] == torch.__version__ and line["turns"] == line["iterations"] == 1
+    assert capsys.readouterr().out.startswith(AS_IT_IS)
+
+
+def test_the_costs_that_ship_are_of_every_change():
+    assert costs.latest()["cpu"]["costs"].keys() == set(CHANGES)
 
 
 def test_the_record_that_ships_holds_runs_of_these_settings_and_says_which_were_not_finished():

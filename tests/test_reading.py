@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import unicodedata
 import warnings
 import zipfile
 from contextlib import closing, suppress
@@ -578,6 +579,61 @@ def test_a_zip_from_windows_may_write_its_folders_with_another_stroke(tmp_path, 
             member.create_system = system
             archive.writestr(member, png(number))
     assert load_folder(path, image_size=16).class_names == expected
+
+
+def test_names_in_a_zip_are_read_as_they_were_meant(tmp_path, own_cache):
+    """The format has the encoding of old PCs and UTF-8 with a flag; macOS writes UTF-8 without one. "┬á" could be the
+    first three ways: with the flag it is meant as it stands.
+    """
+    names = ("été/1.png", "été/2.png", "Übung/3.png", "┬á/4.png")
+    path = zipped(tmp_path / "photos.zip", {name: png(number) for number, name in enumerate(names)})
+    assert load_folder(path, image_size=16).class_names == ("Übung", "été", "┬á")
+    content = path.read_bytes()
+    unflagged = tmp_path / "macos.zip"
+    with zipfile.ZipFile(path) as archive:
+        unflagged.write_bytes(without_flags(content, archive.infolist()[:3]))
+    assert load_folder(unflagged, image_size=16).class_names == ("Übung", "été", "┬á")
+    old = zipped(tmp_path / "old.zip", {"Aa/1.png": png(1), "Bb/2.png": png(2)})
+    old.write_bytes(old.read_bytes().replace(b"Aa/", b"\x82a/").replace(b"Bb/", b"\x8bb/"))
+    assert load_folder(old, image_size=16).class_names == ("éa", "ïb")
+
+
+def without_flags(content: bytes, members: list[zipfile.ZipInfo]) -> bytes:
+    """The zip with the flag for UTF-8 taken from these members, in both places where it stands."""
+    changed = bytearray(content)
+    for member in members:
+        changed[member.header_offset + 7] &= ~0x08
+        name = member.filename.encode()
+        place = content.rindex(name) - 46  # in the directory at the end, a name follows 46 other bytes
+        assert content[place : place + 4] == b"PK\1\2"
+        changed[place + 9] &= ~0x08
+    return bytes(changed)
+
+
+def test_of_files_with_one_name_in_a_zip_the_last_is_taken_and_the_others_are_named(tmp_path, own_cache):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `zipfile` itself complains
+        for number, name in enumerate(("a.png", "b.png", "a.png", "a.png", ".hidden.png", ".hidden.png")):
+            archive.writestr(name, png(number))
+    found = read_images(path, image_size=16, progress=False)
+    assert sorted(found.names) == ["a.png", "b.png"]
+    last = read_images(zipped(tmp_path / "one.zip", {"a.png": png(3)}), image_size=16, progress=False)
+    assert (found.pixels[found.names.index("a.png")] == last.pixels[0]).all()
+    assert len(found.left_out) == 2 and set(found.left_out.values()) == {
+        "another file of the same name comes later in the zip"
+    }
+
+
+def test_classes_that_are_written_nearly_alike_are_noted(tmp_path, own_cache, capsys):
+    names = ("Cats", "cats", "dogs", unicodedata.normalize("NFC", "pélican"), unicodedata.normalize("NFD", "pélican"))
+    for number, name in enumerate(names):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        noise(number).save(tmp_path / "all" / name / "1.png")
+    load_folder(tmp_path / "all", image_size=16)
+    notes = [line for line in capsys.readouterr().err.splitlines() if "nearly alike" in line]
+    assert len(notes) == 2 and not any("dogs" in note for note in notes)
+    assert "the classes Cats, cats are written nearly alike and count as 2" in notes[0]
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):

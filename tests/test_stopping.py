@@ -10,7 +10,10 @@ import pytest
 
 from dcgan_core.runs.stopping import SIGNALS, BrokenOff, stopping
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals"),
+    pytest.mark.usefixtures("usual_signals"),
+]
 
 
 def send(number: int) -> None:

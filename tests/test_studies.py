@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import threading
+import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 from dcgan_core.config import Config
 from dcgan_core.laboratory import studies
@@ -74,12 +79,55 @@ def test_what_was_not_finished_in_time_is_recorded_as_such_unless_it_is_kept(tmp
         assert [line["finished"] for line in read_lines(out)] == expected
 
 
+def save_when_stopped(folder: Path, kind: str, seed: int) -> None:
+    """A play that ends only when it is asked to, and saves then."""
+
+    def stop(number, frame):
+        raise Stopped(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    pretend(folder, kind, seed, images=320)
+    try:
+        while True:
+            time.sleep(0.05)
+    finally:
+        (folder / "saved").touch()
+
+
+@pytest.mark.usefixtures("usual_signals")
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_study_that_gets_a_signal_lets_its_runs_save_and_notes_what_there_is(tmp_path, name):
+    run, out, number = tmp_path / "kept" / "a-1", tmp_path / "out.jsonl", getattr(signal, name)
+
+    def terminate():
+        while not (run / FOUND).exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    threading.Thread(target=terminate, daemon=True).start()
+    with pytest.raises(Stopped) as caught:
+        run_jobs(out, NAMES, [("a", 1)], save_when_stopped, Playing(keep=run.parent), measured_after=True)
+    assert caught.value.number == number and signal.getsignal(number) == before
+    assert (run / "saved").exists()
+    assert [line["seed"] for line in read_lines(out)] == [1]
+
+
 def test_a_run_whose_measures_are_missing_is_not_finished_where_they_are_asked_for(tmp_path):
     pretend(tmp_path / "run", "a", 1, measured=False)
     out = tmp_path / "out.jsonl"
     assert not note(out, tmp_path / "run", NAMES, ("a", 1), only_finished=True, measured_after=True)
     assert note(out, tmp_path / "run", NAMES, ("a", 1), only_finished=True)
     assert read_lines(out)[0]["finished"]
+
+
+def test_a_line_tells_no_place_on_anybodys_disk(tmp_path):
+    pretend(tmp_path / "run", "a", 1)
+    write_json(tmp_path / "run" / "config.json", Config(data_root="/home/me/sets", total_images=640).to_dict())
+    write_json(tmp_path / "run" / "provenance.json", [{"command": "python -m dcgan_core train --data /home/me/cats"}])
+    assert note(tmp_path / "out.jsonl", tmp_path / "run", NAMES, ("a", 1), only_finished=True)
+    assert "/home" not in (tmp_path / "out.jsonl").read_text()
 
 
 def test_a_run_that_was_never_begun_leaves_no_line(tmp_path):

@@ -136,6 +136,18 @@ def kernels(size: str, asked: Asked) -> dict[str, Any]:
     return found | _what_happened(machine, why_not)
 
 
+def expenses(asked: Asked) -> dict[str, Any]:
+    """What each change against a decline in long runs costs: a line for the record of `laboratory.costs`."""
+    from dcgan_core.laboratory import costs  # here: it needs the packages of a run
+
+    configs = costs.runs()
+    if asked.small:
+        configs = {name: _small(config) for name, config in list(configs.items())[:2]}
+    images = pictures(next(iter(configs.values())), num_different=50, num_copies=20)
+    num_iterations, num_turns = (1, 1) if asked.small else (50, 5)
+    return costs.measure(configs, images, choose_machine(), num_iterations, num_turns)
+
+
 def recording(name: str, asked: Asked) -> dict[str, Any]:
     """Trains a run to keep, or as much of it as the time allows, and exports it."""
     from dcgan_core.recorded import export
@@ -215,6 +227,7 @@ PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "train-64": partial(training, "64"),
     "train-32": partial(training, "32"),
     "profile-64": partial(kernels, "64"),
+    "costs-32": expenses,
     **{f"record-{name}": partial(recording, name) for name in RECORDED},
     "ladder-64-compiled": partial(steps, "64", compile="on"),
 }

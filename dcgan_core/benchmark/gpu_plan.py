@@ -38,6 +38,7 @@ ORDER: tuple[tuple[Part, ...], ...] = (
         Part("record-fashion32_gpu", 150, RUNS, "fashion-mnist", small=False),
     ),
     (Part("profile-64", 45),),
+    (Part("costs-32", 75, RUNS),),
     (Part("ladder-64-compiled", 150, small=False),),
 )
 

@@ -30,6 +30,7 @@ Keys of report.json, which stay as they are as long as `format` is 1; others may
     train-*              config, machine, images, evaluations, images_per_second, between_evaluations,
                          bare_images_per_second, ratio, pause_seconds, not_captured_because (or null)
     profile-*            as_trained and eager, each as `kernels.profile` returns it, machine, not_captured_because
+    costs-*              costs (change to its spread), iterations, turns, machine: a line of laboratory/costs.jsonl
     record-*             folder, images, asked_images, seconds, evaluation, bytes (file name to size)
     all but tests        peak_memory_bytes on the device in this part (null on a CPU)
 

@@ -31,6 +31,8 @@ def text(report: dict[str, Any]) -> str:
             sections.append(_training(name, result))
         elif kind == "profile":
             sections.append(_profile(name, result))
+        elif kind == "costs":
+            sections.append(_costs(name, result))
     if recorded := {name: result for name, result in results.items() if name.startswith("record-")}:
         sections.append(_recorded(recorded))
     return "\n\n\n".join(sections) + "\n"
@@ -124,6 +126,12 @@ def _profile(name: str, result: dict[str, Any]) -> str:
             f"{top['share']:7.1%} {top['calls_per_step']:7.1f} x {top['name'][:NAME_WIDTH]}" for top in found["top"]
         ]
     return "\n".join(lines)
+
+
+def _costs(name: str, result: dict[str, Any]) -> str:
+    lines = [f"{name.upper()}: time of an image, as a multiple of the first row's"]
+    lines += [f"{change:30}" + "{:5.2f} ({:.2f}-{:.2f})".format(*found) for change, found in result["costs"].items()]
+    return "\n".join([*lines, f"Median (lowest-highest) of {result['turns']} turns."])
 
 
 def _recorded(results: dict[str, dict[str, Any]]) -> str:

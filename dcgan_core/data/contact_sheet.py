@@ -33,7 +33,7 @@ def describe(reading: Reading, channels: int | None = None) -> str:
         counts = Counter(parts.labels)
         lines += [f"class {printable(name)}: {counts[number]:,}" for number, name in enumerate(parts.class_names)]
     lines += findings.refusals(reading) + findings.enlarged(reading)
-    lines += [f"note: {sentence}" for sentence in findings.advice(reading, channels)]
+    lines += [f"note: {sentence}" for sentence in findings.advice(reading, channels, parts)]
     return "\n".join(lines)
 
 

@@ -9,7 +9,9 @@ import io
 import os
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +24,7 @@ MOST_UNPACKED = 512 * 2**20  # bytes of one member of a zip
 MOST_RATIO = 200  # of its size to what it takes in the zip, from `FREE_UNPACKED` bytes on
 FREE_UNPACKED = 16 * 2**20
 WINDOWS = 0  # as a zip calls the system that it was made on
+UTF_8 = 0x800  # the flag of a member whose name is in UTF-8
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,13 @@ def _in_zip(path: Path) -> Source:
         raise InvalidInput(
             f"{str(path)!r} is no zip that can be read ({error}): get another copy, or unpack it."
         ) from error
-    members = {_name(member): member for member in archive.infolist() if not member.is_dir()}
+    listed = [(_name(member), member) for member in archive.infolist() if not member.is_dir()]
+    members = dict(listed)  # of one name the last, as where a zip is unpacked
     hidden = {name for name in members if any(_is_hidden(part) for part in name.split("/"))}
     left_out = {name: why for name, one in members.items() if name not in hidden and (why := _refused(one))}
+    for name, count in Counter(name for name, _ in listed if name not in hidden).items():
+        for number in range(1, count):
+            left_out[f"{name} ({number})"] = "another file of the same name comes later in the zip"
     files = [
         File(name, member.file_size, member.CRC)
         for name, member in members.items()
@@ -137,8 +144,15 @@ def _in_zip(path: Path) -> Source:
 
 
 def _name(member: zipfile.ZipInfo) -> str:
-    """The name with "/" between its parts: on Windows, where no name can hold a "\\", some programs write that."""
-    return member.filename.replace("\\", "/") if member.create_system == WINDOWS else member.filename
+    """The name, with "/" between its parts: on Windows, where no name can hold a "\\", some programs write that.
+
+    Some programs write UTF-8 and do not say so, for which `zipfile` takes the encoding of old PCs.
+    """
+    name = member.filename
+    if not member.flag_bits & UTF_8:
+        with suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/") if member.create_system == WINDOWS else name
 
 
 def _refused(member: zipfile.ZipInfo) -> str | None:

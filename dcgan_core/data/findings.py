@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -72,9 +73,15 @@ def enlarged(reading: Reading) -> list[str]:
     return [f"enlarged {_named(small)}: smaller than {reading.image_size} pixels."] if small else []
 
 
-def advice(reading: Reading, channels: int) -> list[str]:
+def advice(reading: Reading, channels: int, parts: Layout) -> list[str]:
     """What makes a training on these images likely to disappoint, and what may help: sentences, if there are any."""
-    return [*_on_their_number(reading), *_on_tones(reading), *_on_kinds(reading, channels), *_on_shapes(reading)]
+    return [
+        *_on_their_number(reading),
+        *_on_tones(reading),
+        *_on_kinds(reading, channels),
+        *_on_shapes(reading),
+        *_on_classes(parts),
+    ]
 
 
 def _on_their_number(reading: Reading) -> Iterator[str]:
@@ -132,6 +139,18 @@ def _on_shapes(reading: Reading) -> Iterator[str]:
             f"{_images(long)} at least twice as long as wide, or the other way round, and lose half or more where "
             "they are cropped: --fit pad keeps all of them."
         )
+
+
+def _on_classes(parts: Layout) -> Iterator[str]:
+    alike = defaultdict(list)
+    for name in parts.class_names:
+        alike[unicodedata.normalize("NFKC", name).casefold().strip()].append(name)
+    for names in alike.values():
+        if len(names) > 1:
+            yield (
+                f"the classes {_some(names)} are written nearly alike and count as {len(names)}: if they are one, put "
+                "their images into one folder."
+            )
 
 
 def in_common(pixels: np.ndarray) -> float:

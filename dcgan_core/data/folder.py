@@ -62,7 +62,7 @@ def load_folder(
     rows = np.flatnonzero(is_held_out == (split == "test")) if is_held_out.any() else slice(None)
     if say:
         print(f"{findings.line(reading, channels, parts)} {how if split != 'all' else ''}".strip(), file=sys.stderr)
-        for sentence in findings.advice(reading, channels):
+        for sentence in findings.advice(reading, channels, parts):
             print(f"note: {sentence}", file=sys.stderr)
     labels = None if parts.labels is None else torch.tensor(parts.labels)[rows]
     return Dataset(reading.source.name, _with(channels, reading.pixels[rows]), labels, parts.class_names)

@@ -90,15 +90,24 @@ def render(
 
 @cache
 def _master(character: str, font: int, size: int) -> Image.Image:
-    """One character in one font, upright, centred on its ink, drawn at `size` pixels."""
+    return upright(character, font, size)
+
+
+def upright(
+    character: str, font: int, size: int, *, scale: float = 1.0, right: float = 0.0, stroke: int = 0
+) -> Image.Image:
+    """One character in one font, upright, centred on its ink, drawn at `size` pixels.
+
+    It may be `scale` times as large, so many pixels to the `right`, and bolder by `stroke` pixels on both sides.
+    """
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", FONTS[font][0] + ".ttf")
     trial = ImageFont.truetype(path, size)
-    left, top, right, bottom = trial.getbbox("H")
-    typeface = ImageFont.truetype(path, size * size * CAPITAL_HEIGHT / (bottom - top))
-    left, top, right, bottom = typeface.getbbox(character)
+    _, top, _, bottom = trial.getbbox("H")
+    typeface = ImageFont.truetype(path, size * size * CAPITAL_HEIGHT * scale / (bottom - top))
+    start, top, end, bottom = typeface.getbbox(character)
     image = Image.new("L", (size, size))
-    origin = ((size - left - right) / 2, (size - top - bottom) / 2)
-    ImageDraw.Draw(image).text(origin, character, fill=255, font=typeface)
+    origin = ((size - start - end) / 2 + right, (size - top - bottom) / 2)
+    ImageDraw.Draw(image).text(origin, character, fill=255, font=typeface, stroke_width=stroke)
     return image
 
 

@@ -44,6 +44,8 @@ from dcgan_core.state import State, draw_latents, sample, start
 
 COST_ROUNDS = 7  # in which every method makes `COST_UPDATES` updates, in turns
 COST_UPDATES = 5
+CPU = torch.device("cpu")
+Updates = Mapping[str, Callable[[], object]]
 
 
 @dataclass(frozen=True)
@@ -116,22 +118,36 @@ def play(game: Game, marks: Iterable[int]) -> Iterator[tuple[int, float, list[di
 def relative_costs(data: str, machine: Machine, root: str) -> dict[str, float]:
     """Time of one generator update, with what belongs to it, as a multiple of the plain game's: medians of turns."""
     games = {method: _game(data, method, RATES[kind(data)][0], SEEDS[kind(data)], machine, root) for method in METHODS}
-    return in_turns({method: game.update for method, game in games.items()}, PLAIN)
+    return in_turns({method: game.update for method, game in games.items()}, PLAIN, machine.device)
 
 
-def in_turns(updates: Mapping[str, Callable[[], object]], baseline: str) -> dict[str, float]:
+def in_turns(updates: Updates, baseline: str, device: torch.device = CPU) -> dict[str, float]:
     """Time of each update as a multiple of the baseline's, whatever else slows the machine: medians of turns."""
+    ratios = ratios_in_turns(updates, baseline, COST_ROUNDS, COST_UPDATES, device)
+    return {name: statistics.median(found) for name, found in ratios.items()}
+
+
+def ratios_in_turns(
+    updates: Updates, baseline: str, num_rounds: int, num_updates: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Time of each update as a multiple of the baseline's in the same round (A B C A B C ...), for every round."""
+
+    def now() -> float:
+        if device.type == "cuda":  # works behind Python's back
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
     rounds: list[dict[str, float]] = []
-    for number in range(COST_ROUNDS + 1):
+    for number in range(num_rounds + 1):
         seconds = {}
         for name, update in updates.items():
-            begin = time.perf_counter()
-            for _ in range(COST_UPDATES):
+            begin = now()
+            for _ in range(num_updates):
                 update()
-            seconds[name] = time.perf_counter() - begin
+            seconds[name] = now() - begin
         if number:  # the first round warms up
             rounds.append(seconds)
-    return {name: statistics.median(turn[name] / turn[baseline] for turn in rounds) for name in updates}
+    return {name: [turn[name] / turn[baseline] for turn in rounds] for name in updates}
 
 
 def _game(data: str, method: str, rate: float, seeds: Sequence[int], machine: Machine, root: str) -> Game:

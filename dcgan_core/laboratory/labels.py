@@ -42,7 +42,7 @@ from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.state import draw_latents, sample
 
 DATA = {"letters": "glyphs", "digits": "mnist", "clothes": "fashion-mnist"}
-JUDGES = {"letters": "letters", "digits": "mnist", "clothes": "fashion-mnist"}  # classifiers that know all labels
+JUDGES = {"letters": "glyphs", "digits": "mnist", "clothes": "fashion-mnist"}  # classifiers that know all labels
 RECORDED = {"letters": "glyphs32", "clothes": "fashion32"}  # runs that ship
 TOTAL_IMAGES = 128_000  # shown to the discriminator, and to the autoencoder
 MOMENTS = (2_048, 8_192, 32_768)  # at which a discriminator is kept, besides the start and the end

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from dcgan_core.config import Config
 from dcgan_core.data import Dataset
 from dcgan_core.metrics import Judge
+from dcgan_core.runs.card import publishable
 from dcgan_core.runs.files import add_line
-from dcgan_core.runtime import Device, Machine
+from dcgan_core.runs.stopping import BrokenOff, Stopped, stopping
+from dcgan_core.runtime import Device, Machine, choose_machine
 from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
 
 Job = tuple[Any, ...]  # what a run is told from the others by
+SECONDS_TO_SAVE = 60.0
 FOUND = "found.json"  # in the folder of a run: what is measured after its end, where a study measures anything then
 
 
@@ -103,17 +108,30 @@ def run_jobs(
         for worker in workers:
             worker.start()
         noted: set[Job] = set()
-        while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline:
-            workers[0].join(min(5.0, max(0.0, deadline - time.monotonic())))
+        try:
+            with stopping(choose_machine("cpu")) as asked, asked.breaking_off():
+                while any(worker.is_alive() for worker in workers) and time.monotonic() < deadline:
+                    workers[0].join(min(5.0, max(0.0, deadline - time.monotonic())))
+                    for job in wanted:
+                        if job not in noted and note(out, folder_of(scratch, job), names, job, True, measured_after):
+                            noted.add(job)
+        except BrokenOff as broken:
+            raise Stopped(asked.number or signal.SIGINT) from broken
+        finally:
+            _stop(workers)
             for job in wanted:
-                if job not in noted and note(out, folder_of(scratch, job), names, job, True, measured_after):
-                    noted.add(job)
-        for worker in workers:
-            worker.kill()
-            worker.join()
-        for job in wanted:
-            if job not in noted:
-                note(out, folder_of(scratch, job), names, job, keep is not None, measured_after)
+                if job not in noted:
+                    note(out, folder_of(scratch, job), names, job, keep is not None, measured_after)
+
+
+def _stop(workers: Sequence[BaseProcess]) -> None:
+    """Lets the runs in hand save where they are, for a minute."""
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(SECONDS_TO_SAVE)
+        worker.kill()
+        worker.join()
 
 
 def note(
@@ -131,6 +149,6 @@ def note(
     line = dict(zip(names, job, strict=True)) | {"finished": finished, "metrics": metrics}
     if (folder / FOUND).exists():
         line |= json.loads((folder / FOUND).read_text())
-    line |= {"config": config, "provenance": json.loads((folder / "provenance.json").read_text())}
+    line |= publishable({"config": config, "provenance": json.loads((folder / "provenance.json").read_text())})
     add_line(out, json.dumps(line))
     return True

@@ -327,6 +327,18 @@ def test_on_mnist_the_recipe_does_not_lose_what_it_has_reached():
     assert all(5.9 < found[images][0] < 7.2 for images in found if images >= 360)  # the figure's description
 
 
+def test_on_letters_the_recipe_goes_on_to_improve_with_all_of_them():
+    found = over_time("letters", "recipe")
+    ends = [found[images] for images in (200, 800)]
+    assert [round(distance) for distance, _ in ends] == [22, 9] and max(found) == 800
+    assert [round(100 * share) for _, share in ends] == [65, 80]
+    (run,) = (line for line in LENGTHS if (line["data"], line["change"]) == ("letters", "recipe") and line["seed"] == 0)
+    assert {row["classes_covered"] for row in run["metrics"] if "classes_covered" in row} == {26}
+    assert round(found[40][0]) == 80
+    assert all(8.5 < found[images][0] < 9.5 for images in found if images >= 640)  # the figure's description
+    assert {entry["precision"] for entry in run["provenance"]} == {"bfloat16"}
+
+
 def test_on_a_cpu_in_bfloat16_the_plain_game_loses_on_mnist_what_it_had_reached():
     """The run that was played beside the recipe's: same data, seed, length and chip."""
     played = {

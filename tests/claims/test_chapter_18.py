@@ -18,6 +18,7 @@ from dcgan_core.config import RECIPES, Config
 from dcgan_core.data import load_for
 from dcgan_core.data.findings import advice, channels_of, duplicates
 from dcgan_core.data.folder import read_images
+from dcgan_core.data.parts import layout
 from dcgan_core.data.reading import Reading
 from dcgan_core.data.untidy import SECOND_KIND, write_untidy
 from dcgan_core.metrics import nearest_neighbours
@@ -72,7 +73,7 @@ def limit(distances: Tensor) -> float:
 def test_two_files_are_left_out_by_name_and_the_notes_speak_of_copies_and_of_two_kinds(folders, seed):
     _, truth, reading = folders[seed]
     assert {truth[name] for name in reading.left_out} == {"unreadable", "no picture"} and len(reading.left_out) == 2
-    notes = " ".join(advice(reading, channels_of(reading)))
+    notes = " ".join(advice(reading, channels_of(reading), layout(reading.names)))
     assert "exact copies" in notes and "two kinds" in notes and "are few" in notes
 
 

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from alone import stop_time, write_page
 from PIL import Image
 
 from dcgan_core.teaching.replay import replay
@@ -38,13 +39,9 @@ CUT_OFF = """() => [...document.querySelectorAll(".replay text")].filter((text) 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """In place of the book: a page with two replays and nothing else."""
+    """A page with two replays and nothing else."""
     folder = tmp_path_factory.mktemp("site")
-    (folder / PAGE).write_text(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Replays</title>"
-        "<meta name=viewport content='width=device-width'>"
-        f"<main style='max-width: 50rem; font-family: sans-serif'>{output(1)}<hr>{output(2)}</main></html>"
-    )
+    write_page(folder / PAGE, "Replays", f"{output(1)}<hr>{output(2)}")
     return folder
 
 
@@ -56,12 +53,6 @@ def opened(visit):
         return page
 
     return open_page
-
-
-def stop_time(page):
-    """From now on timers run only when `page.clock.run_for` says so, however busy this machine is."""
-    page.clock.install(time=0)
-    page.clock.pause_at(3_600_000)
 
 
 def grey(page, number: int = 0) -> int:
