@@ -21,6 +21,7 @@ from dcgan_core.laboratory.kept import kept, under
 from dcgan_core.laboratory.outcomes import read
 from dcgan_core.laboratory.pretraining import (
     game_config,
+    play_class_games,
     play_game,
     train_autoencoder,
     untrained,
@@ -231,6 +232,18 @@ def test_a_game_is_kept_at_its_moments_and_begins_with_the_untrained_discriminat
     assert torch.equal(with_weights(config, first).layers[0].weight, first["layers.0.weight"])
 
 
+def test_a_game_for_each_class_sees_its_few_images_alone_and_its_samples_come_class_by_class():
+    """Of two dark images and three bright ones, the samples are dark and bright."""
+    images = torch.full((5, 1, 32, 32), 255, dtype=torch.uint8)
+    images[[1, 3]] = 0
+    labels = torch.tensor([1, 0, 1, 0, 1])
+    config = replace(small_config(64 * 20), generator_learning_rate=0.01, ema_halflife_images=0)
+    made = play_class_games((images, labels), config, CPU, 7)
+    assert made.shape == (14, 1, 32, 32) and made.dtype == torch.uint8
+    assert made[7:].float().mean() - made[:7].float().mean() > 40
+    assert len(made[7:].unique(dim=0)) == 7, "each from a latent of its own"
+
+
 def test_an_autoencoder_rebuilds_and_its_encoder_is_a_discriminator(letters):
     """What it has learnt shows: from its last maps, a regression finds the pixels better than without training."""
     config = small_config(64 * 60)
@@ -281,10 +294,42 @@ def tiny(monkeypatch, quick):
 
 
 def test_no_test_image_is_among_the_unlabelled_or_the_hidden_ones(tiny, tmp_path):
-    bench = study.Bench("letters", tmp_path, tmp_path, tmp_path / "out.jsonl")
+    bench = study.Bench("letters", tmp_path, tmp_path, tmp_path / "out.jsonl", 128)
     sets = [{image.numpy().tobytes() for image in part} for part in (bench.images, bench.hidden[0], bench.test[0])]
     assert [len(each) for each in sets] == [400, 50, 60]
     assert not sets[0] & sets[1] and not sets[0] & sets[2] and not sets[1] & sets[2]
+
+
+def test_a_study_that_goes_on_measures_what_is_not_there_and_no_more(tiny, tmp_path, monkeypatch):
+    for name, value in {
+        "METHODS": ("pixels", "discriminator"),
+        "STAGES": ((1,), (2,)),
+        "LAYERS": (),
+        "RECORDED": {},
+        "GAMES_OF": ("letters",),
+        "GAMES_AT": (2,),
+        "NUM_OTHERS": 60,
+    }.items():
+        monkeypatch.setattr(study, name, value)
+    monkeypatch.setitem(study.CLASS_GAME, "total_images", 32)
+    monkeypatch.setattr(study, "game_config", lambda data, seed, total_images: small_config(total_images))
+    monkeypatch.setattr(study, "LOOKED_CLOSER", (1,))
+    out = tmp_path / "found.jsonl"
+    study.study(out, ("letters",), tmp_path, tmp_path / "kept")
+    whole = [line for line in read(out) if line["kind"] != "session"]
+    kinds = [(line["kind"], line.get("features"), line.get("per_class")) for line in whole]
+    assert len(set(kinds)) == len(kinds)
+    assert {("networks", None, 1), ("networks", None, 2), ("class games", None, 2)} < set(kinds)
+    assert {("probe", "pixels", 2), ("probe", "discriminator", 1), ("probe", "after 64", 1)} < set(kinds)
+    study.study(out, ("letters",), tmp_path, tmp_path / "kept")
+    assert [line for line in read(out) if line["kind"] != "session"] == whole
+    taken = [
+        line for line in whole if (line.get("features"), line["kind"]) not in (("pixels", "probe"), (None, "networks"))
+    ]
+    out.write_text("".join(json.dumps(line) + "\n" for line in taken))
+    study.study(out, ("letters",), tmp_path, tmp_path / "kept")
+    again = [line for line in read(out) if line["kind"] != "session"]
+    assert sorted(map(json.dumps, again)) == sorted(map(json.dumps, whole)), "the same numbers as in one go"
 
 
 def test_the_record_that_ships_holds_every_draw_and_says_who_made_it():

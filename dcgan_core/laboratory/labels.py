@@ -22,6 +22,7 @@ from dcgan_core.laboratory.kept import Named, kept, under
 from dcgan_core.laboratory.outcomes import append, read
 from dcgan_core.laboratory.pretraining import (
     game_config,
+    play_class_games,
     play_game,
     train_autoencoder,
     untrained,
@@ -36,7 +37,7 @@ from dcgan_core.laboratory.representations import (
     pooled_layers,
     principal_components,
 )
-from dcgan_core.laboratory.supervised import NUM_OTHERS, accuracy, labelled_by, says, train_network
+from dcgan_core.laboratory.supervised import NUM_OTHERS, accuracy, labelled_by, train_network
 from dcgan_core.metrics.features import shipped_classifier
 from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.state import draw_latents, sample
@@ -61,13 +62,23 @@ MIXED, LONGER = "statistics as trained", "longer run"
 LOOKED_CLOSER = (1, 10)  # budgets of all that is no method of its own
 PLAIN, AUGMENTED, GENERATED, UNLABELLED = "as they are", "augmented", "augmented + generated", "augmented + unlabelled"
 NETWORKS = (PLAIN, AUGMENTED, GENERATED, UNLABELLED)
+CLASS_GAMES = "augmented + a GAN per class"
+GAMES_OF, GAMES_AT = ("digits", "clothes"), (10, 100)  # data sets and budgets: a game for each of ten classes
+CLASS_GAME: dict[str, Any] = {  # what differs from the game on all images
+    "batch_size": 32,
+    "total_images": 6_400,
+    "ema_halflife_images": 1_000,
+    "augment": ("translation",),
+    "generator_learning_rate": 1e-3,
+    "discriminator_learning_rate": 1e-3,
+}
 RECORD = Path(__file__).with_suffix(".jsonl")
 
 
 class Bench:
     """One data set, and everything that learns from its unlabelled images; networks are trained when needed."""
 
-    def __init__(self, data: str, root: Path, keep: Path, out: Path = RECORD, total_images: int = TOTAL_IMAGES) -> None:
+    def __init__(self, data: str, root: Path, keep: Path, out: Path, total_images: int) -> None:
         train, test = (load(DATA[data], root=root, split=split, say=False) for split in ("train", "test"))
         assert train.labels is not None and test.labels is not None
         self.data, self.keep, self.out = data, keep, out
@@ -167,8 +178,26 @@ class Bench:
                 labelled = labelled_by(teacher, others)
                 network = train_network(given, config, self.machine, augment=True, others=labelled)
                 found[name].append(accuracy(network, self.test))
-                agrees = says(judge, labelled[0]).argmax(dim=1) == labelled[1]
-                found[f"right, {name}"].append(float(agrees.double().mean()))
+                found[f"right, {name}"].append(accuracy(judge, labelled))
+        return found
+
+    def class_games(self, per_class: int) -> dict[str, list[float]]:
+        """The same of networks that learn from the labelled images and from what a GAN for each class has made of them.
+
+        These games see no other image, so that nothing has to be named by anybody.
+        """
+        judge, right = shipped_classifier(JUDGES[self.data]), f"right, {CLASS_GAMES}"
+        found: dict[str, list[float]] = {CLASS_GAMES: [], right: []}
+        for seed in range(NUM_NETWORKS):
+            rows = draw(self.labels, per_class, seed)
+            given, config = (self.images[rows], self.labels[rows]), replace(self.config, seed=seed)
+            num_classes = int(self.labels.max()) + 1
+            of_class = NUM_OTHERS // 2 // num_classes  # as many in all as of those that have to be named
+            made = play_class_games(given, replace(config, **CLASS_GAME), self.machine, of_class)
+            others = made, torch.arange(num_classes).repeat_interleave(of_class)
+            network = train_network(given, config, self.machine, augment=True, others=others)
+            found[CLASS_GAMES].append(accuracy(network, self.test))
+            found[right].append(accuracy(judge, others))
         return found
 
 
@@ -196,11 +225,15 @@ def measure(bench: Bench, name: str, budgets: tuple[int, ...]) -> None:
 
 def measure_networks(bench: Bench, budgets: tuple[int, ...]) -> None:
     """Adds the networks that the record does not hold yet, a line for each budget."""
-    lines = [line for line in _lines(bench.out) if line["kind"] == "networks" and line["data"] == bench.data]
+    _measure(bench, "networks", bench.networks, budgets)
+
+
+def _measure(bench: Bench, kind: str, play: Callable[[int], dict[str, list[float]]], budgets: tuple[int, ...]) -> None:
+    lines = [line for line in _lines(bench.out) if line["kind"] == kind and line["data"] == bench.data]
     for per_class in budgets:
         if per_class not in {line["per_class"] for line in lines}:
-            found = {name: [round(value, 5) for value in each] for name, each in bench.networks(per_class).items()}
-            append(bench.out, kind="networks", data=bench.data, per_class=per_class, accuracies=found)
+            found = {name: [round(value, 5) for value in each] for name, each in play(per_class).items()}
+            append(bench.out, kind=kind, data=bench.data, per_class=per_class, accuracies=found)
 
 
 def study(
@@ -209,7 +242,7 @@ def study(
     data_root: Path = Path("data"),
     keep: Path | None = None,
 ) -> None:
-    """Measures what `out` does not hold yet: about an hour on one core.
+    """Measures what `out` does not hold yet: about two hours on one core.
 
     Args:
         out: File of findings, one JSON object a line; it may exist.
@@ -221,7 +254,7 @@ def study(
     append(out, kind="session", **provenance(choose_machine()))
     with TemporaryDirectory() as temporary:
         for name in data:
-            bench = Bench(name, data_root, keep or Path(temporary), out)
+            bench = Bench(name, data_root, keep or Path(temporary), out, TOTAL_IMAGES)
             for features in METHODS:
                 measure(bench, features, BUDGETS[:-1])
             measure_networks(bench, STAGES[0])
@@ -230,8 +263,12 @@ def study(
                 measure(bench, features, LOOKED_CLOSER)
             for budgets in STAGES[1:]:
                 measure_networks(bench, budgets)
-            for features in METHODS:  # the most labels last: they take longest
+            for features in METHODS:  # the most labels take longest
                 measure(bench, features, BUDGETS)
+        for name in GAMES_OF:
+            if name in data:
+                bench = Bench(name, data_root, keep or Path(temporary), out, TOTAL_IMAGES)
+                _measure(bench, "class games", bench.class_games, GAMES_AT)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from torch.nn.functional import mse_loss
 
 from dcgan_core import models
 from dcgan_core.config import Config
-from dcgan_core.data import Batches, scale
+from dcgan_core.data import Batches, scale, unscale
 from dcgan_core.iteration import advance
 from dcgan_core.runtime import Machine, seed_everything
-from dcgan_core.state import start
+from dcgan_core.state import draw_latents, sample, start
 
 Weights = dict[str, Tensor]
 
@@ -55,6 +55,21 @@ def play_game(images: Tensor, config: Config, machine: Machine, moments: Sequenc
     assert all(bool(loss.isfinite()) for loss in losses), "the game has diverged"
     over_time[state.images] = _weights(state.discriminator)
     return Pair(state.sampler.cpu().eval(), over_time)
+
+
+def play_class_games(given: tuple[Tensor, Tensor], config: Config, machine: Machine, num_made: int) -> Tensor:
+    """Plays the game of `config` once for every class, on its few images alone, and draws so many images of each.
+
+    Images are uint8 (N, C, S, S), with labels (N,); those that are made come back class by class, uint8.
+    """
+    images, labels = given
+    made = []
+    for label in range(int(labels.max()) + 1):
+        few = images[labels == label]
+        batch = few.repeat(-(-config.images_per_step // len(few)), 1, 1, 1)  # the same ones again fill a batch
+        generator = play_game(batch, replace(config, seed=config.seed + label), machine).generator
+        made.append(unscale(sample(generator, draw_latents(num_made, config.latent_size, seed=config.seed))))
+    return torch.cat(made)
 
 
 def _weights(network: nn.Module) -> Weights:

@@ -66,7 +66,7 @@ def draws_of(lines: Lines, data: str, method: str, per_class: int, choice: str =
         if line.get("data") == data and line.get("per_class") == per_class:
             if line["kind"] == "probe" and line["features"] == method:
                 return list(line[choice])
-            if line["kind"] == "networks" and method in line["accuracies"]:
+            if method in line.get("accuracies", ()):
                 return list(line["accuracies"][method])
     return []
 
