@@ -380,7 +380,9 @@ def test_figures_and_tables_show_whatever_a_record_holds():
     table = chapter_15.accuracy_table(whole, "clothes").splitlines()
     assert table[1].startswith("discriminator") and "65.5 (60.0-70.0)" in table[1]
     assert "better in  6 of  6 draws, by  +2.0 points" in chapter_15.comparisons(whole, "discriminator", (3,))
-    assert "50% are right" in chapter_15.network_table(whole)
+    networks = {line.split("  ")[0]: line for line in chapter_15.network_table(whole, "digits").splitlines()}
+    assert "65.0 (60.0-70.0)" in networks[study.PLAIN] and "50.0 (50.0-50.0)" in networks[f"right, {study.GENERATED}"]
+    assert study.CLASS_GAMES not in networks
     chapter_15.show_closer(whole)
     chapter_15.show_networks(whole)
     plt.close("all")

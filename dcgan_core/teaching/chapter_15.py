@@ -17,6 +17,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from dcgan_core.laboratory.labels import (
     AUGMENTED,
     BUDGETS,
+    CLASS_GAMES,
     DATA,
     DISCRIMINATOR,
     GENERATED,
@@ -49,7 +50,9 @@ LOOKS: dict[str, tuple[str, str, str]] = {  # colour, marker, dashes
     AUGMENTED: (REAL, "v", "-"),
     GENERATED: (FAKE, "P", "-"),
     UNLABELLED: (EXTRA[2], "*", "-"),
+    CLASS_GAMES: (FAKE, "X", ":"),
 }
+ADDED = (PLAIN, GENERATED, UNLABELLED, CLASS_GAMES)  # networks that are compared with the augmented one
 
 
 def recorded_labels() -> list[dict[str, Any]]:
@@ -118,26 +121,17 @@ def accuracy_table(lines: Lines, data: str) -> str:
     return "\n".join(rows)
 
 
-def network_table(lines: Lines) -> str:
-    """Medians of the networks, from the lowest to the highest draw, and how many pseudo-labels were right."""
-    rows = []
-    for data in DATA:
-        for line in sorted(
-            (line for line in lines if line["kind"] == "networks" and line["data"] == data), key=_budget
-        ):
-            for method in NETWORKS:
-                found = line["accuracies"][method]
-                text = f"{data:8}{line['per_class']:4} a class  {method:24}{100 * statistics.median(found):5.1f}%"
-                text += f" ({100 * min(found):.1f}-{100 * max(found):.1f})"
-                if right := line["accuracies"].get(f"right, {method}"):
-                    text += f"   of the pseudo-labels, {100 * statistics.median(right):.0f}% are right"
-                rows.append(text)
-            rows.append("")
-    return "\n".join(rows[:-1])
-
-
-def _budget(line: dict[str, Any]) -> int:
-    return int(line["per_class"])
+def network_table(lines: Lines, data: str) -> str:
+    """Medians of the networks at every budget, from the lowest to the highest draw, and how many labels were right."""
+    rows = [f"{data:30}" + "".join(f"{f'{budget} a class':>18}" for budget in BUDGETS)]
+    rights = [f"right, {method}" for method in ADDED[1:]]
+    for method in (*NETWORKS, CLASS_GAMES, *rights):
+        found = [[100 * each for each in draws_of(lines, data, method, per_class)] for per_class in BUDGETS]
+        if not any(found):
+            continue
+        texts = [f"{statistics.median(f):.1f} ({min(f):.1f}-{max(f):.1f})" if f else "-" for f in found]
+        rows.append(f"{method:30}" + "".join(f"{text:>18}" for text in texts))
+    return "\n".join(rows)
 
 
 def _curve(axes: Axes, lines: Lines, data: str, method: str, function: Callable[[int], list[float]]) -> None:
@@ -161,7 +155,7 @@ def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], No
     names = shown(lines)
     rows = -(-len(names) // 2)
     most = max(budget for data in names for method in methods for budget in measured(lines, data, method))
-    figure, grid = plt.subplots(rows, 2, figsize=(5.8, 2.7 * rows + 0.8), squeeze=False)
+    figure, grid = plt.subplots(rows, 2, figsize=(5.8, 2.7 * rows + 0.8 * (1 - len(names) % 2)), squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
     for axes, data in zip(grid.flat, names, strict=False):
@@ -178,7 +172,10 @@ def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], No
             colour, marker, dashes = LOOKS[method]
             handles += grid[0, 0].plot([], [], dashes, marker=marker, color=colour, markersize=5, linewidth=1.4)
             labels.append(NAMES.get(method, method))
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+    if len(names) % 2:
+        grid.flat[len(names)].legend(handles, labels, loc="center", fontsize=9, frameon=False)
+    else:
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -214,9 +211,7 @@ def show_networks(lines: Lines) -> Figure:
     """What a network gains over shifted copies of its labelled images by others that it has labelled itself."""
 
     def draw(axes: Axes, data: str) -> None:
-        for method in NETWORKS:
-            if method == AUGMENTED:
-                continue
+        for method in ADDED:
 
             def points(per_class: int, method: str = method) -> list[float]:
                 return [100 * each for each in differences(lines, data, method, AUGMENTED, per_class)]
@@ -225,7 +220,7 @@ def show_networks(lines: Lines) -> Figure:
         axes.axhline(0, color=REAL, linewidth=2.5, zorder=0)
         axes.set_ylabel("points")
 
-    return _panels(lines, [PLAIN, GENERATED, UNLABELLED], draw)
+    return _panels(lines, ADDED, draw)
 
 
 def show_choices(lines: Lines) -> Figure:
