@@ -106,31 +106,29 @@ def comparisons(lines: Lines, one: str, budgets: Sequence[int]) -> str:
     )
 
 
-def accuracy_table(lines: Lines, data: str) -> str:
-    """Medians of every method at every budget, with intervals that hold the true median with 90%, and the draws."""
-    rows = [f"{data:25}" + "".join(f"{f'{budget} a class':>18}" for budget in BUDGETS)]
+def accuracy_table(lines: Lines, data: str, budgets: Sequence[int] = (1, 10, 100)) -> str:
+    """Medians of every method, with intervals that hold the true median with 90%, or from the lowest to the highest."""
+    rows = [f"{data:28}" + "".join(f"{f'{budget} a class':>19}" for budget in budgets)]
     for method in (*METHODS, *SUPERVISED):
-        if not measured(lines, data, method):
-            continue
         cells = []
-        for per_class in BUDGETS:
+        for per_class in budgets:
             found = draws_of(lines, data, method, per_class)
             text = "{:.1f} ({:.1f}-{:.1f})".format(*(100 * each for each in median_interval(found))) if found else "-"
-            cells.append(f"{text:>18}")
-        rows.append(f"{NAMES.get(method, method):25}" + "".join(cells))
+            cells.append(f"{text:>19}")
+        rows.append(f"{NAMES.get(method, method):28}" + "".join(cells))
     return "\n".join(rows)
 
 
 def network_table(lines: Lines, data: str) -> str:
-    """Medians of the networks at every budget, from the lowest to the highest draw, and how many labels were right."""
-    rows = [f"{data:30}" + "".join(f"{f'{budget} a class':>18}" for budget in BUDGETS)]
+    """Medians of the networks at every budget, and of the shares of labels that were right, both in percent."""
+    rows = [f"{data:34}" + "".join(f"{budget:>8}" for budget in BUDGETS) + "  a class"]
     rights = [f"right, {method}" for method in ADDED[1:]]
     for method in (*NETWORKS, CLASS_GAMES, *rights):
-        found = [[100 * each for each in draws_of(lines, data, method, per_class)] for per_class in BUDGETS]
-        if not any(found):
-            continue
-        texts = [f"{statistics.median(f):.1f} ({min(f):.1f}-{max(f):.1f})" if f else "-" for f in found]
-        rows.append(f"{method:30}" + "".join(f"{text:>18}" for text in texts))
+        found = [draws_of(lines, data, method, per_class) for per_class in BUDGETS]
+        if any(found):
+            rows.append(
+                f"{method:34}" + "".join(f"{100 * statistics.median(f):8.1f}" if f else f"{'-':>8}" for f in found)
+            )
     return "\n".join(rows)
 
 
