@@ -379,7 +379,8 @@ def test_figures_and_tables_show_whatever_a_record_holds():
     assert chapter_15.differences(whole, "digits", "discriminator", "untrained", 3) == pytest.approx([0.02] * 6)
     table = chapter_15.accuracy_table(whole, "clothes", (1, 3)).splitlines()
     assert table[1].startswith("discriminator") and "65.5 (60.0-70.0)" in table[1]
-    assert "better in  6 of  6 draws, by  +2.0 points" in chapter_15.comparisons(whole, "discriminator", (3,))
+    better = chapter_15.comparisons(whole, "discriminator", ("untrained",), (3,))
+    assert "untrained       in  6 of 6 draws, by  +2.0" in better
     networks = {line.split("  ")[0]: line for line in chapter_15.network_table(whole, "digits").splitlines()}
     assert networks[study.PLAIN].split()[-5:] == ["65.0"] * 5
     assert networks[f"right, {study.GENERATED}"].split()[-5:] == ["50.0"] * 5

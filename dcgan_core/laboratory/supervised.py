@@ -38,20 +38,26 @@ def moved(images: Tensor) -> Tensor:
 
 
 def train_network(
-    given: Labelled, config: Config, machine: Machine, augment: bool, others: Labelled | None = None
+    given: Labelled,
+    config: Config,
+    machine: Machine,
+    augment: bool,
+    others: Labelled | None = None,
+    steps: int | None = None,
 ) -> nn.Module:
     """The discriminator of `config`, with an output for each class, trained on uint8 images (N, C, S, S) from scratch.
 
     `others` are further images with labels that may be wrong: each step takes a batch of both, and their losses count
-    alike. Random numbers follow from the seed of the config.
+    alike. Random numbers follow from the seed of the config. It takes `STEPS` steps unless told otherwise.
     """
+    steps = STEPS if steps is None else steps
     seed_everything(config.seed)
     layers, width = without_verdict(models.build(config)[1])
     head = nn.Linear(width, int(given[1].max()) + 1)
     whole = nn.Sequential(layers, head).to(machine.device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(whole.parameters(), weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=STEPS)
-    for _ in range(STEPS):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps)
+    for _ in range(steps):
         loss = torch.zeros((), device=machine.device)
         for images, labels in [given] if others is None else [given, others]:
             chosen = torch.randint(len(images), (BATCH,))
