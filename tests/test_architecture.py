@@ -117,6 +117,12 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "missing_frames",
         "restoration",
         "searching",
+        "representations",
+        "pretraining",
+        "few_labels",
+        "supervised",
+        "kept",
+        "labels",
     ),
     "benchmark": (
         "ladder",
