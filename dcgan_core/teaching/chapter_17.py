@@ -72,11 +72,17 @@ def show_busy(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
         axes.text(whole, place, f" {whole:.1f} ms", va="center", fontsize=10)
     axes.set_yticks(range(len(profiles)), list(profiles))
     axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
+    _only_upright_lines(axes)
     axes.set_xlim(right=1.15 * max(1000 * found["seconds_per_step"] for found in profiles.values()))
     axes.set_xlabel("milliseconds")
     figure.legend(loc="outside upper center", ncols=2, fontsize=10)
     return figure
+
+
+def _only_upright_lines(axes: Axes) -> None:
+    """Grid lines for the horizontal axis alone, behind the bars."""
+    axes.grid(visible=False, axis="y")
+    axes.set_axisbelow(True)
 
 
 def layer_shares(layers: Sequence[LayerCost]) -> dict[str, dict[str, float]]:
@@ -102,12 +108,13 @@ def show_shares(bars: Mapping[str, Mapping[str, float]]) -> Figure:
         for kind, share in parts.items():
             axes.barh(place, share, left=left, color=COLOURS[kind], label=None if kind in known else kind)
             if share > 0.06:
-                axes.text(left + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=10)
+                ink = "white" if COLOURS[kind] in (REAL, FAKE) else "black"
+                axes.text(left + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=10, color=ink)
             left += share
             known.add(kind)
     axes.set_yticks(range(len(bars)), list(bars))
     axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
+    _only_upright_lines(axes)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlim(0, 1)
     figure.legend(loc="outside lower center", ncols=2, fontsize=10)
@@ -144,7 +151,7 @@ def show_timeline(parts: Sequence[Stretch], operations: Sequence[Stretch]) -> Fi
     known = [kind for kind in COLOURS if any(stretch.kind == kind for stretch in operations)]
     handles = [Rectangle((0, 0), 1, 1, color=COLOURS[kind]) for kind in known]
     axes.set_yticks([0, 1], ["work", "part"])
-    axes.grid(visible=False, axis="y")
+    _only_upright_lines(axes)
     axes.set_xlabel("milliseconds")
     figure.legend(handles, known, loc="outside lower center", ncols=2, fontsize=10)
     return figure
@@ -154,8 +161,10 @@ def show_parts(parts: Sequence[Stretch]) -> Figure:
     """The marked parts of a profile from left to right, each name in a row of its own."""
     names = list(dict.fromkeys(stretch.kind for stretch in parts))
     figure, axes = plt.subplots(figsize=(6.2, 0.9 + 0.3 * len(names)))
+    origin = min(stretch.begin for stretch in parts)
     for stretch in parts:
-        axes.barh(names.index(stretch.kind), stretch.end - stretch.begin, left=stretch.begin, color=REAL)
+        axes.barh(names.index(stretch.kind), stretch.end - stretch.begin, left=stretch.begin - origin, color=REAL)
+    _only_upright_lines(axes)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds")
@@ -195,22 +204,23 @@ def show_queue(panels: Mapping[str, tuple[Sequence[float], Sequence[tuple[float,
         for begin, end in kernels:
             axes.barh(0, end - begin, left=begin, color=REAL, height=0.6, edgecolor="white", linewidth=0.4)
         axes.set_yticks([0, 1.05], ["card", "CPU"])
-        axes.grid(visible=False, axis="y")
+        _only_upright_lines(axes)
         axes.set_title(title, loc="left", fontsize=10)
     rows[-1, 0].set_xlabel("microseconds")
+    rows[-1, 0].set_xlim(left=0)
     return figure
 
 
 def show_batches(sizes: Sequence[int], times: Sequence[float], fitted: tuple[float, float]) -> Figure:
     """Seconds of an iteration and images per second, over the batch size; `fitted` is seconds + seconds per image."""
     figure, panels = plt.subplots(1, 2, figsize=(6.2, 2.8))
-    images = np.array(sizes)
-    line = fitted[0] + fitted[1] * images
+    images, fine = np.array(sizes), np.geomspace(sizes[0], sizes[-1], 50)
+    line = fitted[0] + fitted[1] * fine
     for axes, values, expected, title in (
         (panels[0], 1000 * np.array(times), 1000 * line, "ms per iteration"),
-        (panels[1], images / np.array(times), images / line, "images per second"),
+        (panels[1], images / np.array(times), fine / line, "images per second"),
     ):
-        axes.plot(images, expected, "--", color=NEUTRAL, linewidth=1.2, label="a fixed cost, and one per image")
+        axes.plot(fine, expected, "--", color=NEUTRAL, linewidth=1.2, label="a fixed cost, and one per image")
         axes.plot(images, values, "o", color=REAL, label="measured")
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes, list(map(str, sizes)))
@@ -231,7 +241,7 @@ def show_sources(sources: Mapping[str, float], needs: Mapping[str, float]) -> Fi
         axes.axvline(value, color=colour, linestyle=style, label=f"{name}: {value:,.0f}")
     axes.set_yticks(range(len(sources)), list(sources))
     axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
+    _only_upright_lines(axes)
     axes.set_xscale("log")
     axes.set_xlim(right=6 * max([*sources.values(), *needs.values()]))
     axes.set_xlabel("images per second, with one thread")
@@ -270,7 +280,7 @@ def show_plan(plan: Mapping[str, Mapping[str, float]]) -> Figure:
         left += values
     axes.set_yticks(range(len(plan)), list(plan))
     axes.invert_yaxis()
-    axes.grid(visible=False, axis="y")
+    _only_upright_lines(axes)
     axes.set_xlabel("milliseconds per iteration")
     figure.legend(loc="outside upper center", ncols=3, fontsize=10)
     return figure
