@@ -85,6 +85,7 @@ def test_the_command_starts_two_processes_with_one_thread_each(monkeypatch):
         return type("Ended", (), {"returncode": 3})
 
     monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setattr(processes.subprocess, "run", run)
     monkeypatch.setattr(sys, "argv", ["processes.py", "--turns", "7"])
     with pytest.raises(SystemExit) as ended:

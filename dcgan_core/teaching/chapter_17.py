@@ -88,7 +88,7 @@ def _only_upright_lines(axes: Axes) -> None:
 def layer_shares(layers: Sequence[LayerCost]) -> dict[str, dict[str, float]]:
     """By kind of layer, its share of all FLOP, of all bytes and of the time."""
     found = {}
-    for name, place in (("FLOP", 1), ("bytes", 2), ("time", 3)):
+    for name, place in (("FLOPs", 1), ("bytes", 2), ("time", 3)):
         kinds = [KIND_OF_LAYER.get(layer.name, "activations") for layer in layers]
         values = [float(layer[place]) for layer in layers]
         found[name] = {
@@ -132,8 +132,9 @@ def show_roofline(roofs: Mapping[str, Roof], points: Mapping[str, Sequence[tuple
         axes.plot(intensity, np.minimum(roof["flop"], intensity * roof["bytes"]), color=colour, label=machine)
         for name, at, reached in points[machine]:
             axes.plot(at, reached, "o" if name else ".", color=colour, markersize=7 if name else 6, alpha=0.9)
-            if name:
-                axes.annotate(name, (at, reached), (7, -3), textcoords="offset points", fontsize=9)
+            crowded = any(at < other < 3 * at and 1 / 3 < rate / reached < 3 for _, other, rate in points[machine])
+            aside = ((-7, -3), "right") if name and crowded else ((7, -3), "left")
+            axes.annotate(name, (at, reached), aside[0], textcoords="offset points", ha=aside[1], fontsize=9)
     axes.set(xscale="log", yscale="log", xlabel="FLOP per byte moved", ylabel="FLOP per second")
     axes.legend(loc="upper left", fontsize=10)
     axes.set_xlim(0.1, 2_000)

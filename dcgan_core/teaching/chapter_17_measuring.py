@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from dcgan_core.benchmark.ladder import Step
 from dcgan_core.capture import seconds
 from dcgan_core.data import scale
 
@@ -36,7 +37,7 @@ class LayerCost(NamedTuple):
     name: str
     flop: int  # 2 per multiply-add; of convolutions and matrix products alone
     num_bytes: int  # input and weights are read, the output is written, each once
-    seconds: float  # the fastest of several calls
+    seconds: float  # see `fastest`
 
 
 class Stretch(NamedTuple):
@@ -47,11 +48,28 @@ class Stretch(NamedTuple):
     end: float
 
 
+def fastest(action: Callable[[], Tensor], device: torch.device, num_calls: int) -> float:
+    """Seconds of the fastest of several calls, after one that warms up.
+
+    On a CPU they are seconds of processor time, in which whatever else runs there does not count; with one thread of
+    torch, that is the time that an idle machine would take.
+    """
+    action()
+    return min(_one_call(action, device) for _ in range(num_calls))
+
+
+def _one_call(action: Callable[[], Tensor], device: torch.device) -> float:
+    if device.type == "cuda":
+        return seconds(action, 1, device)
+    begin = time.process_time()
+    action()
+    return time.process_time() - begin
+
+
 def layer_costs(network: nn.Module, inputs: Tensor, *, num_calls: int = 5) -> list[LayerCost]:
     """The layers of a network of one stack, `network.layers`, on a batch of its inputs; without a gradient.
 
-    The fastest call counts: whatever else the machine does can only make a call slower. Layers that only reshape, and
-    move nothing, are left out.
+    Layers that only reshape, and move nothing, are left out.
     """
     found = []
     with torch.no_grad():
@@ -62,9 +80,9 @@ def layer_costs(network: nn.Module, inputs: Tensor, *, num_calls: int = 5) -> li
             with FlopCounterMode(display=False) as counter:
                 outputs = layer(inputs.clone())  # activations work in place
             weights = sum(weight.nbytes for weight in layer.parameters())
-            times = [seconds(lambda: layer(inputs), 1, inputs.device) for _ in range(num_calls)]  # noqa: B023
+            took = fastest(partial(layer, inputs), inputs.device, num_calls)
             num_bytes = inputs.nbytes + weights + outputs.nbytes
-            found.append(LayerCost(_name(layer), counter.get_total_flops(), num_bytes, min(times)))
+            found.append(LayerCost(_name(layer), counter.get_total_flops(), num_bytes, took))
             inputs = outputs
     return found
 
@@ -131,10 +149,9 @@ def queue(launch: float, kernels: Sequence[float], *, together: bool = False) ->
     return launches[:1] if together else launches, ran
 
 
-def rate(step: Step | Callable[[], Tensor], num_images: int, device: torch.device, *, num_calls: int = 3) -> float:
-    """Images per second of the fastest of several calls that each handle `num_images`."""
-    step()
-    return num_images / min(seconds(step, 1, device) for _ in range(num_calls))
+def rate(step: Callable[[], Tensor], num_images: int, device: torch.device, *, num_calls: int = 3) -> float:
+    """Images per second of calls that each handle `num_images`; see `fastest`."""
+    return num_images / fastest(step, device, num_calls)
 
 
 class Drawer:
