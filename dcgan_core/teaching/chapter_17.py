@@ -115,9 +115,25 @@ def show_shares(bars: Mapping[str, Mapping[str, float]]) -> Figure:
     axes.set_yticks(range(len(bars)), list(bars))
     axes.invert_yaxis()
     _only_upright_lines(axes)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlim(0, 1)
     figure.legend(loc="outside lower center", ncols=2, fontsize=10)
+    return figure
+
+
+def show_bill(bill: Mapping[str, float]) -> Figure:
+    """Bars: what share of all FLOPs each part of an iteration has."""
+    figure, axes = plt.subplots(figsize=(6.2, 0.7 + 0.34 * len(bill)))
+    for place, flop in enumerate(bill.values()):
+        share = flop / sum(bill.values())
+        axes.barh(place, share, color=REAL)
+        axes.text(share, place, f" {share:.0%}", va="center", fontsize=10)
+    axes.set_yticks(range(len(bill)), list(bill))
+    axes.invert_yaxis()
+    _only_upright_lines(axes)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlim(right=1.12 * max(bill.values()) / sum(bill.values()))
+    axes.set_xlabel("of the FLOPs of an iteration")
     return figure
 
 

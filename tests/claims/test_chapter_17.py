@@ -89,6 +89,16 @@ def test_the_bill_by_hand_is_what_was_counted_on_the_card_at_both_sizes():
         assert bill + D == row_of(found, "tutorial loop")["flop_per_image"], "without freezing, D's weights as well"
 
 
+def test_correcting_the_generator_is_two_fifths_of_the_bill_and_two_other_parts_a_fifth_each(layers):
+    G, D = (sum(layer.flop for layer in stack) for stack in layers)
+    namespace: dict[str, Any] = {"config": CONFIG, "made": layers[0], "judged": layers[1], "recorded": recorded}
+    exec(cell_with("show_bill(bill)").replace("show_bill(bill);", ""), namespace)
+    bill = namespace["bill"]
+    parts = [part / sum(bill.values()) for part in bill.values()]
+    assert parts == pytest.approx([0.2, 0.1, 0.2, 0.05, 0.05, 0.4], abs=0.02)
+    assert bill["make the fakes"] * 64 == G and bill["judge real and fake"] * 32 == D
+
+
 def test_layers_without_arithmetic_move_most_bytes_and_take_a_part_of_the_time(layers):
     found = layer_shares([*layers[0], *layers[1]])
     without = [sum(parts.get(kind, 0) for kind in ("batch normalisation", "activations")) for parts in found.values()]
