@@ -16,8 +16,7 @@ import pytest
 import torch
 
 from dcgan_core import models
-from dcgan_core.benchmark import timing
-from dcgan_core.benchmark.gpu_parts import SPEED
+from dcgan_core.benchmark import gpu_parts, timing
 from dcgan_core.benchmark.ladder import LEARNING_RATE, Row, core_loop, ladder
 from dcgan_core.benchmark.processes import speeds
 from dcgan_core.benchmark.timing import measure, pictures, work
@@ -76,7 +75,7 @@ def layers():
 
 
 def test_the_bill_by_hand_is_what_was_counted_on_the_card_at_both_sizes():
-    for found, config in ((SMALL, SPEED["32"]), (CARD, SPEED["64"])):
+    for found, config in ((SMALL, gpu_parts.SPEED["32"]), (CARD, gpu_parts.SPEED["64"])):
         config = replace(config, batch_size=4)
         generator, discriminator = models.build(config)
         latents = draw_latents(4, config.latent_size, seed=0)
@@ -306,7 +305,9 @@ def test_a_tensor_gives_more_images_than_files_and_files_more_than_a_processor_t
     memory = rate(lambda: drawer.tensor.float() / 127.5 - 1, 8, torch.device("cpu"))
     assert memory > 10 * png > 10 * jpeg
     machine = choose_machine("cpu", "float32")
-    trains = rate(core_loop(replace(SPEED["64"], batch_size=4), drawer.tensor, machine), 4, machine.device, num_calls=2)
+    trains = rate(
+        core_loop(replace(gpu_parts.SPEED["64"], batch_size=4), drawer.tensor, machine), 4, machine.device, num_calls=2
+    )
     assert jpeg > 1.5 * trains
     assert speed(CARD, "captured, low precision") > 5 * png, "several threads to feed the card"
 
@@ -332,7 +333,7 @@ def test_whole_runs_were_slower_than_their_iterations_and_less_so_with_a_thread_
 
 @pytest.fixture(scope="module")
 def plan() -> dict[str, Any]:
-    namespace: dict[str, Any] = {"replace": replace, "models": models, "wide": SPEED["64"]}
+    namespace: dict[str, Any] = {"replace": replace, "models": models, "wide": gpu_parts.SPEED["64"]}
     exec(cell_with("def plan("), namespace)
     return namespace
 
