@@ -127,6 +127,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "benchmark": (
         "ladder",
         "timing",
+        "processes",
         "whole",
         "kernels",
         "gpu_parts",

@@ -37,6 +37,7 @@ from dcgan_core.laboratory.representations import (
     pooled_layers,
     principal_components,
 )
+from dcgan_core.laboratory.studies import command_line
 from dcgan_core.laboratory.supervised import NUM_OTHERS, accuracy, labelled_by, train_network
 from dcgan_core.metrics.features import shipped_classifier
 from dcgan_core.runtime import choose_machine, provenance
@@ -272,6 +273,4 @@ def study(
 
 
 if __name__ == "__main__":
-    import tyro  # here: the study itself can be called where it is not installed
-
-    tyro.cli(study, config=(tyro.conf.OmitArgPrefixes,), prog="python -m dcgan_core.laboratory.labels")
+    command_line(study, "python -m dcgan_core.laboratory.labels")
