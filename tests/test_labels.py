@@ -15,7 +15,7 @@ from torch import nn
 from dcgan_core import models
 from dcgan_core.data import glyphs, scale
 from dcgan_core.laboratory import labels as study
-from dcgan_core.laboratory import supervised
+from dcgan_core.laboratory import pretraining, supervised
 from dcgan_core.laboratory.few_labels import STRENGTHS, WITHOUT_CHOICE, accuracies, draw, probe
 from dcgan_core.laboratory.kept import kept, under
 from dcgan_core.laboratory.outcomes import read
@@ -311,7 +311,7 @@ def test_a_study_that_goes_on_measures_what_is_not_there_and_no_more(tiny, tmp_p
         "NUM_OTHERS": 60,
     }.items():
         monkeypatch.setattr(study, name, value)
-    monkeypatch.setitem(study.CLASS_GAME, "total_images", 32)
+    monkeypatch.setitem(pretraining.CLASS_GAME, "total_images", 32)
     monkeypatch.setattr(study, "game_config", lambda data, seed, total_images: small_config(total_images))
     monkeypatch.setattr(study, "LOOKED_CLOSER", (1,))
     out = tmp_path / "found.jsonl"

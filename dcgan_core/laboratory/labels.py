@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 
@@ -19,8 +18,9 @@ from dcgan_core import models, recorded
 from dcgan_core.data import load, unscale
 from dcgan_core.laboratory.few_labels import Labelled, Probed, draw, probe
 from dcgan_core.laboratory.kept import Named, kept, under
-from dcgan_core.laboratory.outcomes import append, read
+from dcgan_core.laboratory.outcomes import append
 from dcgan_core.laboratory.pretraining import (
+    class_game,
     game_config,
     play_class_games,
     play_game,
@@ -37,14 +37,13 @@ from dcgan_core.laboratory.representations import (
     pooled_layers,
     principal_components,
 )
-from dcgan_core.laboratory.studies import command_line
+from dcgan_core.laboratory.studies import command_line, read_lines
 from dcgan_core.laboratory.supervised import NUM_OTHERS, accuracy, labelled_by, train_network
 from dcgan_core.metrics.features import shipped_classifier
 from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.state import draw_latents, sample
 
-DATA = {"letters": "glyphs", "digits": "mnist", "clothes": "fashion-mnist"}
-JUDGES = {"letters": "glyphs", "digits": "mnist", "clothes": "fashion-mnist"}  # classifiers that know all labels
+DATA = {"letters": "glyphs", "digits": "mnist", "clothes": "fashion-mnist"}  # the classifiers that ship, too
 RECORDED = {"letters": "glyphs32", "clothes": "fashion32"}  # runs that ship
 TOTAL_IMAGES = 128_000  # shown to the discriminator, and to the autoencoder
 MOMENTS = (2_048, 8_192, 32_768)  # at which a discriminator is kept, besides the start and the end
@@ -65,14 +64,6 @@ PLAIN, AUGMENTED, GENERATED, UNLABELLED = "as they are", "augmented", "augmented
 NETWORKS = (PLAIN, AUGMENTED, GENERATED, UNLABELLED)
 CLASS_GAMES = "augmented + a GAN per class"
 GAMES_OF, GAMES_AT = ("digits", "clothes"), (10, 100)  # data sets and budgets: a game for each of ten classes
-CLASS_GAME: dict[str, Any] = {  # what differs from the game on all images
-    "batch_size": 32,
-    "total_images": 6_400,
-    "ema_halflife_images": 1_000,
-    "augment": ("translation",),
-    "generator_learning_rate": 1e-3,
-    "discriminator_learning_rate": 1e-3,
-}
 RECORD = Path(__file__).with_suffix(".jsonl")
 
 
@@ -110,7 +101,7 @@ class Bench:
     def _kept(self, what: str, make: Callable[[], Named]) -> Named:
         path = self.keep / f"{self.data}-{self.config.seed}-{what}.safetensors"
         tensors, facts = kept(path, make, provenance(self.machine))
-        known = {(line.get("data"), line.get("network")) for line in _lines(self.out)}
+        known = {(line.get("data"), line.get("network")) for line in read_lines(self.out)}
         if (self.data, what) not in known:
             append(
                 self.out, kind="making", data=self.data, network=what, config=self.config.to_dict(), provenance=facts
@@ -164,7 +155,7 @@ class Bench:
         """
         generator, _ = models.build(self.config)
         generator.load_state_dict(under("generator", self.game))
-        judge = shipped_classifier(JUDGES[self.data])
+        judge = shipped_classifier(DATA[self.data])
         names = [*NETWORKS, *(f"right, {name}" for name in (GENERATED, UNLABELLED))]
         found: dict[str, list[float]] = {name: [] for name in names}
         for seed in range(NUM_NETWORKS):
@@ -187,14 +178,14 @@ class Bench:
 
         These games see no other image, so that nothing has to be named by anybody.
         """
-        judge, right = shipped_classifier(JUDGES[self.data]), f"right, {CLASS_GAMES}"
+        judge, right = shipped_classifier(DATA[self.data]), f"right, {CLASS_GAMES}"
         found: dict[str, list[float]] = {CLASS_GAMES: [], right: []}
         for seed in range(NUM_NETWORKS):
             rows = draw(self.labels, per_class, seed)
             given, config = (self.images[rows], self.labels[rows]), replace(self.config, seed=seed)
             num_classes = int(self.labels.max()) + 1
             of_class = NUM_OTHERS // 2 // num_classes  # as many in all as of those that have to be named
-            made = play_class_games(given, replace(config, **CLASS_GAME), self.machine, of_class)
+            made = play_class_games(given, class_game(config), self.machine, of_class)
             others = made, torch.arange(num_classes).repeat_interleave(of_class)
             network = train_network(given, config, self.machine, augment=True, others=others)
             found[CLASS_GAMES].append(accuracy(network, self.test))
@@ -202,18 +193,10 @@ class Bench:
         return found
 
 
-def _lines(out: Path) -> list[dict[str, Any]]:
-    return read(out) if out.exists() else []
-
-
 def measure(bench: Bench, name: str, budgets: tuple[int, ...]) -> None:
     """Adds the probes of a representation that the record does not hold yet, a line for each budget."""
-    done = {
-        line["per_class"]
-        for line in _lines(bench.out)
-        if (line.get("data"), line.get("features")) == (bench.data, name)
-    }
-    if left := tuple(budget for budget in budgets if budget not in done):
+    done = [(line.get("data"), line.get("features"), line.get("per_class")) for line in read_lines(bench.out)]
+    if left := tuple(budget for budget in budgets if (bench.data, name, budget) not in done):
         for per_class, found in bench.probes(name, left):
             columns = {
                 "inside": [round(each.inside, 5) for each in found],
@@ -224,13 +207,11 @@ def measure(bench: Bench, name: str, budgets: tuple[int, ...]) -> None:
             append(bench.out, kind="probe", data=bench.data, features=name, per_class=per_class, **columns)
 
 
-def measure_networks(bench: Bench, budgets: tuple[int, ...]) -> None:
+def measure_networks(
+    bench: Bench, kind: str, play: Callable[[int], dict[str, list[float]]], budgets: tuple[int, ...]
+) -> None:
     """Adds the networks that the record does not hold yet, a line for each budget."""
-    _measure(bench, "networks", bench.networks, budgets)
-
-
-def _measure(bench: Bench, kind: str, play: Callable[[int], dict[str, list[float]]], budgets: tuple[int, ...]) -> None:
-    lines = [line for line in _lines(bench.out) if line["kind"] == kind and line["data"] == bench.data]
+    lines = [line for line in read_lines(bench.out) if line["kind"] == kind and line["data"] == bench.data]
     for per_class in budgets:
         if per_class not in {line["per_class"] for line in lines}:
             found = {name: [round(value, 5) for value in each] for name, each in play(per_class).items()}
@@ -258,18 +239,16 @@ def study(
             bench = Bench(name, data_root, keep or Path(temporary), out, TOTAL_IMAGES)
             for features in METHODS:
                 measure(bench, features, BUDGETS[:-1])
-            measure_networks(bench, STAGES[0])
+            measure_networks(bench, "networks", bench.networks, STAGES[0])
             closer = [*LAYERS, *OVER_TIME, MIXED, *([LONGER] if name in RECORDED else [])]
             for features in closer:
                 measure(bench, features, LOOKED_CLOSER)
             for budgets in STAGES[1:]:
-                measure_networks(bench, budgets)
+                measure_networks(bench, "networks", bench.networks, budgets)
             for features in METHODS:  # the most labels take longest
                 measure(bench, features, BUDGETS)
-        for name in GAMES_OF:
-            if name in data:
-                bench = Bench(name, data_root, keep or Path(temporary), out, TOTAL_IMAGES)
-                _measure(bench, "class games", bench.class_games, GAMES_AT)
+            if name in GAMES_OF:
+                measure_networks(bench, "class games", bench.class_games, GAMES_AT)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,14 @@ from dcgan_core.runtime import Machine, seed_everything
 from dcgan_core.state import draw_latents, sample, start
 
 Weights = dict[str, Tensor]
+CLASS_GAME: dict[str, Any] = {  # what differs from the game on all images
+    "batch_size": 32,
+    "total_images": 6_400,
+    "ema_halflife_images": 1_000,
+    "augment": ("translation",),
+    "generator_learning_rate": 1e-3,
+    "discriminator_learning_rate": 1e-3,
+}
 
 
 class Pair(NamedTuple):
@@ -133,3 +141,8 @@ def with_statistics_of(network: nn.Module, images: Tensor, batch_size: int = 500
 def game_config(data: str, seed: int, total_images: int) -> Config:
     """The DCGAN of the chapters, on a data set with this name."""
     return replace(Config(), data=data, seed=seed, total_images=total_images)
+
+
+def class_game(config: Config) -> Config:
+    """The game on the few images of one class: smaller batches, shorter, with images that are shifted at random."""
+    return replace(config, **CLASS_GAME)
