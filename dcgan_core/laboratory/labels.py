@@ -63,7 +63,7 @@ LOOKED_CLOSER = (1, 10)  # budgets of all that is no method of its own
 PLAIN, AUGMENTED, GENERATED, UNLABELLED = "as they are", "augmented", "augmented + generated", "augmented + unlabelled"
 NETWORKS = (PLAIN, AUGMENTED, GENERATED, UNLABELLED)
 CLASS_GAMES = "augmented + a GAN per class"
-GAMES_OF, GAMES_AT = ("digits", "clothes"), (10, 100)  # data sets and budgets: a game for each of ten classes
+GAMES_OF, GAMES_AT = ("digits",), (10, 100)  # data sets and budgets: each draw takes a game for every class
 RECORD = Path(__file__).with_suffix(".jsonl")
 
 

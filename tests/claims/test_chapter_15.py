@@ -249,6 +249,7 @@ def test_in_the_record_a_gan_for_each_digit_makes_right_labels_and_a_worse_netwo
     assert round(100 * median(right)) == 99
     worse = [-100 * each for each in differences(recorded_labels(), "digits", CLASS_GAMES, AUGMENTED, 10)]
     assert len(worse) == 5 and min(worse) > 0.9 and max(worse) < 3.5
+    assert wins("digits", AUGMENTED, CLASS_GAMES, 100, 5) == 4
 
 
 def test_in_the_record_augmentation_helps_digits_and_costs_on_clothes_with_a_hundred_labels():
