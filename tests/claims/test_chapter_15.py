@@ -15,6 +15,7 @@ from dcgan_core.laboratory.outcomes import median_interval
 from dcgan_core.laboratory.pretraining import untrained, with_statistics_of
 from dcgan_core.laboratory.representations import on_one_scale, patch_dictionary, pixels, pooled_layers
 from dcgan_core.laboratory.supervised import NUM_OTHERS, accuracy, labelled_by, train_network
+from dcgan_core.metrics.features import shipped_classifier
 from dcgan_core.runtime import choose_machine
 from dcgan_core.state import draw_latents, sample
 from dcgan_core.teaching.chapter_15 import differences, draws_of, recorded_labels, shown
@@ -101,6 +102,9 @@ def test_in_the_draw_of_the_page_generated_letters_help_a_network_and_so_do_real
     teacher = train_network(given, run.config, machine, augment=True)
     order = torch.randperm(NUM_IMAGES, generator=torch.Generator().manual_seed(0))
     made = unscale(sample(run.generator, draw_latents(NUM_OTHERS, run.config.latent_size, seed=0)))
+    named, guesses = labelled_by(teacher, made)
+    assert len(guesses[:26].unique()) < 16, "the surest are of a few letters"
+    assert accuracy(shipped_classifier("glyphs"), (named, guesses)) > 0.5
     for others in (made, letters.images[order[:NUM_OTHERS]]):
         network = train_network(given, run.config, machine, augment=True, others=labelled_by(teacher, others))
         assert accuracy(network, test) > accuracy(teacher, test)
