@@ -355,8 +355,8 @@ def check_game(config: Any) -> None:
         check(config, name, 0 <= getattr(config, name) < math.inf, "0 or more")
         if config.unrolled_steps and getattr(config, name):
             raise InvalidInput(
-                f"unrolled_steps is {config.unrolled_steps}, but the steps ahead would be taken without {name}: set one "
-                "of the two to 0."
+                f"unrolled_steps is {config.unrolled_steps}, but the steps ahead would be taken without {name}: "
+                "set one of the two to 0."
             )
 
 

@@ -103,6 +103,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "comparison",
         "studies",
         "contenders",
+        "rules",
         "contest",
         "standings",
         "short_run",

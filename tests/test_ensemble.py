@@ -356,7 +356,9 @@ def test_a_wrong_value_is_named_in_one_sentence(name, value, allowed):
 def test_looking_ahead_is_refused_where_a_critic_is_limited():
     with pytest.raises(InvalidInput, match=r"^unrolled_steps is 2, but looking ahead is not defined"):
         PointConfig(loss="wasserstein-penalty", unrolled_steps=2)
-    with pytest.raises(InvalidInput, match=r"^unrolled_steps is 2, but .* without r2_gamma: set one of the two to 0\.$"):
+    with pytest.raises(
+        InvalidInput, match=r"^unrolled_steps is 2, but .* without r2_gamma: set one of the two to 0\.$"
+    ):
         PointConfig(r2_gamma=0.1, unrolled_steps=2)
 
 

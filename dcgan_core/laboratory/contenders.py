@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from scipy.stats import qmc
@@ -110,8 +111,8 @@ METHODS: dict[str, Contender] = {
 }
 FOR_FEW: dict[str, Contender] = {  # beside some of the others, where the images are few
     "augmentation": Contender(
-        knobs=(Choice(("augment",), (("translation",), ("translation", "cutout"))),),
-        source="Zhao et al. 2020 (arXiv:2006.10738), section 3, in the plain game; without colour, as letters have none",
+        knobs=(Choice(("augment",), (["translation"], ["translation", "cutout"])),),
+        source="Zhao et al. 2020 (arXiv:2006.10738), section 3, in the plain game; letters have no colour",
     ),
     "noise": Contender(
         knobs=(Span(("instance_noise",), 0.03, 1.0), Choice(("instance_noise_until",), (0.5, 1.0))),
@@ -129,9 +130,14 @@ def settings(method: str, num_draws: int) -> list[dict[str, Any]]:
     Each of the `num_draws` settings has each knob in another one of as many equal parts of its range. Every method gets
     the same pairs of learning rates.
     """
-    cube = qmc.LatinHypercube(MOST_KNOBS, optimization="random-cd", seed=0).random(num_draws)
     knobs: tuple[Knob, ...] = (*RATES, *CONTENDERS[method].knobs)
     return [
         {name: knob.at(share) for knob, share in zip(knobs, row, strict=False) for name in knob.fields}
-        for row in cube.tolist()
+        for row in _cube(num_draws)
     ]
+
+
+@cache
+def _cube(num_draws: int) -> list[list[float]]:
+    """Shares of the range of each knob, that have a small discrepancy."""
+    return qmc.LatinHypercube(MOST_KNOBS, optimization="random-cd", seed=0).random(num_draws).tolist()
