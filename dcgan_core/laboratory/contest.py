@@ -80,7 +80,7 @@ def begin(data: str, config: PointConfig | Config, seeds: Sequence[int], machine
     (seed,) = seeds
 
     def of_images(images: Tensor) -> dict[str, Any]:
-        return described(images, partial(describe_pictures, _judge(data, config.data_root)))
+        return described(images, partial(describe_pictures, _judge(data, config.data_root, machine.device)))
 
     images = training_images(data, seed, config.data_root)
     return game_of_images(replace(config, seed=seed), machine, images, num_samples, of_images)
@@ -92,8 +92,8 @@ def _images(data: str, root: str) -> Tensor:
 
 
 @cache
-def _judge(data: str, root: str) -> Judge:
-    return judge_for(replace(IMAGES, **COURSES[data].config, data_root=root))
+def _judge(data: str, root: str, device: torch.device) -> Judge:
+    return judge_for(replace(IMAGES, **COURSES[data].config, data_root=root), device=device)
 
 
 def training_images(data: str, seed: int, root: str) -> Tensor:

@@ -62,23 +62,24 @@ class Course:
 
 POINTS: dict[str, Any] = {"draws": 8, "pilots": (500, 501, 502), "seeds": tuple(range(8)), "num_samples": 5_000}
 PICTURES: dict[str, Any] = {"draws": 8, "pilots": (500, 501), "seeds": tuple(range(7)), "looks": 20}
+WIDE = {"generator_width": 48, "discriminator_width": 48}  # three digits have to be right at once; takes a card
 COURSES: dict[str, Course] = {
     "ring": Course(config={"mixture": "ring"}, updates=4_000, **POINTS),
     "grid": Course(config={"mixture": "grid"}, updates=10_000, **POINTS),
-    "letters": Course(config={"data": "glyphs"}, updates=2_000, num_samples=4_000, **PICTURES),
+    "letters": Course(config={"data": "glyphs"}, updates=2_000, num_samples=2_000, **PICTURES),
     "few letters": Course(
         config={"data": "glyphs"},
         updates=4_000,
-        num_samples=4_000,
+        num_samples=2_000,
         methods=(PLAIN, "R1", "augmentation", "noise"),
         num_images=1_000,
         **PICTURES | {"seeds": tuple(range(9))},
     ),
     "stacked digits": Course(
-        config={"data": "stacked-digits", "channels": 3}, updates=3_000, num_samples=10_000, **PICTURES
+        config={"data": "stacked-digits", "channels": 3, **WIDE}, updates=6_000, num_samples=4_000, **PICTURES
     ),
     "stacked MNIST": Course(
-        config={"data": "stacked-mnist", "channels": 3}, updates=3_000, num_samples=10_000, **PICTURES
+        config={"data": "stacked-mnist", "channels": 3, **WIDE}, updates=6_000, num_samples=4_000, **PICTURES
     ),
 }
 PILOT, REPORTED = "pilot", "reported"
