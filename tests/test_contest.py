@@ -163,9 +163,9 @@ def test_costs_are_those_of_the_chosen_settings_and_measured_once_for_them(short
     out, asked = tmp_path / "contest.jsonl", []
     monkeypatch.setattr(contest, "ratios_in_turns", lambda games, *_: {name: [3.0, 1.0, 2.0] for name in games})
     monkeypatch.setattr(contest, "begin", lambda data, config, seeds, machine: asked.append((config, seeds)) or GAME)
-    found = costs("ring", {PLAIN: 1, "R1": 0}, 4, "data", CPU)
+    found = costs("ring", {PLAIN: 0, "R1": 1}, 4, "data", CPU)
     assert found == {PLAIN: (2.0, 1.0, 3.0), "R1": (2.0, 1.0, 3.0)}
-    assert [config.r1_gamma for config, _ in asked] == [0.0, settings("R1", 2)[0]["r1_gamma"]]
+    assert [config.r1_gamma for config, _ in asked] == [0.0, settings("R1", 2)[1]["r1_gamma"]]
     assert {seeds for _, seeds in asked} == {tuple(range(8))}, "side by side, as what is reported"
     for _ in range(2):
         contest.note_costs(out, "ring", {PLAIN: 1, "R1": 0}, 4, "data", "cpu")

@@ -1,7 +1,7 @@
 """The rules of `laboratory.contest`: which fix works, and what does it cost, if all have the same chances?
 
-**Who plays.** The methods of `contenders`: seven fixes, R1, R1 + R2, and relativistic pairing with both; on few images
-also augmentation and noise. What a method's paper fixes stays fixed, the rest is tuned.
+**Who plays.** The methods of `contenders`: the plain game and six changes of it, R1, R1 + R2, and relativistic pairing
+with both; on few images also augmentation and noise. What a method's paper fixes stays fixed, the rest is tuned.
 
 **Tuning.** On each data set every method tries equally many settings of its knobs (`Course.draws`), each to the full
 length, with the same pilot seeds. Pilots that end early would choose for the early game. One number chooses, the same
@@ -28,7 +28,8 @@ seed decides which images there are (`few letters`), the test is paired, and its
 on images, may choose a lucky one. With so few seeds and so many comparisons, a difference is found if it is about two
 and a half times as large as the standard deviation between seeds; smaller ones mostly are not. "Not ranked" means "not
 known". All of it holds for networks of these sizes; the settings are chosen for equal updates, so in the view of equal
-time a method may pay for a setting that is better but slower.
+time a method may pay for a setting that is better but slower. The overlap does not see copies: on few letters, the
+Fréchet distance from letters that nobody was trained on is recorded beside it.
 """
 
 from __future__ import annotations

@@ -242,4 +242,4 @@ def show(record: Path) -> None:
 if __name__ == "__main__":
     import tyro  # here: the functions themselves can be used where it is not installed
 
-    tyro.cli(show, prog="python -m dcgan_core.laboratory.standings")
+    tyro.cli(show, config=(tyro.conf.PositionalRequiredArgs,), prog="python -m dcgan_core.laboratory.standings")
