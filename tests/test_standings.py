@@ -247,3 +247,11 @@ def test_the_table_says_costs_means_ranks_and_p(short):
     assert row.split()[:3] == ["R1", "2.0", "40"] and "85.0%" in row and " 1 " in row
     (row,) = (line for line in text.split("\n\n")[0].splitlines() if line.startswith("minimax"))
     assert "2-3" in row and row.endswith("1.000")
+
+
+def test_a_run_has_stopped_improving_if_its_best_look_came_before_the_last_tenth(short):
+    assert standings.stopped_improving([10, 89, 90, 100], 100) == 0.5
+    best = standings.table(record(), "ring").split("\n\n")[2]
+    (row,) = (line for line in best.splitlines() if line.startswith("R1"))
+    assert "stopped" in best.splitlines()[0] and row.endswith("100%"), "at 20 of 40 updates"
+    assert "stopped" not in standings.table(record(), "ring").split("\n\n")[1]

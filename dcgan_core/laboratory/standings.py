@@ -22,6 +22,7 @@ from dcgan_core.laboratory.studies import read_lines
 VIEWS = {"updates": "equal updates", "time": "equal time", "best": "best look"}
 LEVEL = 0.99  # nominal; of seven to nine values, such an interval holds the mean in a little more than 90% of cases
 RESAMPLES = 9_999
+OF_ALL = ("updates", "seconds")  # what a history says of the seeds that were played side by side together
 Run = dict[str, list[Any]]  # of one seed: name of a measure to what was seen at each look
 Interval = tuple[float, float]
 
@@ -42,12 +43,13 @@ def reported(lines: Lines, data: str, updates: int | None = None) -> dict[str, d
 
 
 def _of_each_seed(line: Mapping[str, Any]) -> dict[int, Run]:
-    whole = {name: line["history"][name] for name in ("updates", "seconds")}
-    return {
-        seed: {name: column if name in whole else [of_seeds[place] for of_seeds in column] for name, column in columns}
-        for place, seed in enumerate(line["seeds"])
-        for columns in [line["history"].items()]
-    }
+    def run(place: int) -> Run:
+        return {
+            name: column if name in OF_ALL else [of_seeds[place] for of_seeds in column]
+            for name, column in line["history"].items()
+        }
+
+    return {seed: run(place) for place, seed in enumerate(line["seeds"])}
 
 
 def costs(lines: Lines, data: str, updates: int | None = None) -> dict[str, float]:
@@ -165,6 +167,14 @@ class Standing:
     p: float | None  # of that difference, corrected for all comparisons on the data set
 
 
+def stopped_improving(updates: Sequence[int], total: int) -> float:
+    """Share of the seeds whose best look, after so many updates, came before the last tenth of the run.
+
+    The others might be better still after a longer one.
+    """
+    return sum(each < 0.9 * total for each in updates) / len(updates)
+
+
 def standings(lines: Lines, data: str, updates: int | None = None) -> dict[str, dict[str, Standing]]:
     """View to method to standing, by the overlap; of the methods that have finished.
 
@@ -209,17 +219,22 @@ def standings(lines: Lines, data: str, updates: int | None = None) -> dict[str, 
 
 
 def table(lines: Lines, data: str, updates: int | None = None) -> str:
-    """How it stands on one data set, as lines for a terminal."""
-    dear, rows = costs(lines, data, updates), []
+    """How it stands on one data set, as lines for a terminal; at the best look also how many had stopped improving."""
+    dear, rows, length = costs(lines, data, updates), [], updates or COURSES[data].updates
     for view, of_methods in standings(lines, data, updates).items():
-        rows.append(f"{data + ', ' + VIEWS[view]:28}{'cost':>6}{'updates':>9}{'overlap':>20}{'rank':>8}{'p':>8}")
+        last = "stopped" if view == "best" else ""
+        rows.append(
+            f"{f'{data}, {VIEWS[view]}':28}{'cost':>6}{'updates':>9}{'overlap':>20}{'rank':>8}{'p':>8}{last:>9}"
+        )
         for method, one in sorted(of_methods.items(), key=lambda pair: -pair[1].mean):
             low, high = one.interval
             overlap = f"{one.mean:.1%} ({low:.1%}-{high:.1%})"
             best, worst = one.rank
             rank = f"{best}" if best == worst else f"{best}-{worst}"
             p = "" if one.p is None else f"{one.p:.3f}"
-            rows.append(f"{method:28}{dear[method]:>6.1f}{np.median(one.updates):>9.0f}{overlap:>20}{rank:>8}{p:>8}")
+            stopped = f"{stopped_improving(one.updates, length):.0%}" if last else ""
+            looked = f"{np.median(one.updates):.0f}"
+            rows.append(f"{method:28}{dear[method]:>6.1f}{looked:>9}{overlap:>20}{rank:>8}{p:>8}{stopped:>9}".rstrip())
         rows.append("")
     return "\n".join(rows)
 
