@@ -64,7 +64,7 @@ class Course:
 POINTS: dict[str, Any] = {"draws": 8, "pilots": (500, 501, 502), "seeds": tuple(range(8)), "num_samples": 5_000}
 PICTURES: dict[str, Any] = {"draws": 8, "pilots": (500, 501), "seeds": tuple(range(7)), "looks": 20}
 # Three digits have to be right at once: after 2,000 updates of R1 in a trial, 1.4% of stacked digits were recognised
-# with a width of 16, and 9% with 48, still rising. On one core that takes a day for each of the two sets: it wants a card.
+# with a width of 16, and 9% with 48, still rising. On one core it takes a day for each of the two sets, so use a card.
 WIDE = {"generator_width": 48, "discriminator_width": 48}
 COURSES: dict[str, Course] = {
     "ring": Course(config={"mixture": "ring"}, updates=4_000, **POINTS),
