@@ -215,18 +215,11 @@ class Config:
                 f"real_label is {self.real_label}, but the loss {self.loss} has no labels: set it to 1, or choose one "
                 f"of {', '.join(LABELLED)}."
             )
-        for name in ("r1_gamma", "r2_gamma"):
-            check(self, name, 0 <= getattr(self, name) < math.inf, "0 or more")
         check(self, "gamma_final_share", 0 <= self.gamma_final_share <= 1, "from 0 to 1")
         if self.slope_penalties and self.discriminator_norm == "batch":
             raise InvalidInput(
                 f"{self.slope_penalties[0]} limits the critic's slope at each image alone, but batch normalisation "
                 "ties the images of a batch together: set discriminator_norm to layer or none, or leave it out."
-            )
-        if self.slope_penalties and self.unrolled_steps:
-            raise InvalidInput(
-                f"unrolled_steps is {self.unrolled_steps}, but the steps ahead would be taken without "
-                f"{self.slope_penalties[0]}: set one of the two to 0."
             )
 
     @property
@@ -358,6 +351,13 @@ def check_game(config: Any) -> None:
             f"unrolled_steps is {config.unrolled_steps}, but looking ahead is not defined for {config.loss}: "
             "choose another loss, or set unrolled_steps to 0."
         )
+    for name in ("r1_gamma", "r2_gamma"):
+        check(config, name, 0 <= getattr(config, name) < math.inf, "0 or more")
+        if config.unrolled_steps and getattr(config, name):
+            raise InvalidInput(
+                f"unrolled_steps is {config.unrolled_steps}, but the steps ahead would be taken without {name}: "
+                "set one of the two to 0."
+            )
 
 
 KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {

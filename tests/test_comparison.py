@@ -13,8 +13,9 @@ from dcgan_core.capture import Way
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import load, scale
 from dcgan_core.iteration import advance
-from dcgan_core.laboratory import comparison, protocol
-from dcgan_core.laboratory.comparison import Game, compare, play
+from dcgan_core.laboratory import comparison, games, protocol
+from dcgan_core.laboratory.comparison import compare
+from dcgan_core.laboratory.games import Game, play
 from dcgan_core.laboratory.outcomes import read, summarise, table
 from dcgan_core.laboratory.protocol import COSTLY, METHODS, PILOTS, PLAIN, RATES
 from dcgan_core.runtime import Machine, choose_machine
@@ -58,7 +59,7 @@ def test_play_looks_exactly_at_the_marks():
 
 def test_training_time_is_that_of_all_updates_and_of_nothing_else(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(games.time, "perf_counter", lambda: now[0])
 
     def takes(seconds):
         now[0] += seconds
@@ -187,7 +188,7 @@ class Watched:
         self.real: list[torch.Tensor] = []
         self.trained: list[torch.Tensor] = []
         self.judged: list[torch.Tensor] = []
-        begin = comparison.start
+        begin = games.start
 
         def start(config, machine):
             state = begin(config, machine)
@@ -202,8 +203,8 @@ class Watched:
             self.real.append(real)
             return advance(state, real, machine)
 
-        monkeypatch.setattr(comparison, "start", start)
-        monkeypatch.setattr(comparison, "ready", lambda state, machine: Way(step, {}))
+        monkeypatch.setattr(games, "start", start)
+        monkeypatch.setattr(games, "ready", lambda state, machine: Way(step, {}))
         self.game = comparison.image_game("letters", method, 1e-3, seed, choose_machine("cpu", "float32"), "data")
 
 
@@ -295,7 +296,7 @@ def test_where_iterations_can_be_recorded_no_method_may_do_without(monkeypatch, 
         asked.append(machine.capture)
         return Way(lambda *given: advance(*given), {"captured": machine.capture == "on"})
 
-    monkeypatch.setattr(comparison, "ready", ready)
+    monkeypatch.setattr(games, "ready", ready)
     played = []
     for machine, no_graph in ((cpu, None), (cpu, "no card"), (replace(cpu, capture="off"), "switched off")):
         monkeypatch.setattr(Machine, "no_graph", property(lambda _, why=no_graph: why))
@@ -381,7 +382,7 @@ def test_the_judge_is_shown_held_out_images_in_the_range_of_the_generators(monke
 def test_costs_are_ratios_of_times_in_the_same_round(monkeypatch):
     clock = itertools.count()  # seconds that nothing but the updates below takes
     now = [0.0]
-    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(games.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(comparison, "COST_ROUNDS", 3)
 
     def takes(seconds):
@@ -406,7 +407,7 @@ def test_on_a_gpu_the_clock_waits_for_what_was_started(monkeypatch):
 
         return update
 
-    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(games.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(torch.cuda, "synchronize", wait)
     updates = {"plain": starts(1), "dear": starts(3)}
     assert comparison.in_turns(updates, "plain", torch.device("cuda")) == {"plain": 1, "dear": 3}
@@ -414,7 +415,7 @@ def test_on_a_gpu_the_clock_waits_for_what_was_started(monkeypatch):
 
 def test_neither_warming_up_nor_a_single_slow_round_counts_as_a_cost(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(games.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(comparison, "COST_ROUNDS", 3)
     seconds = {"plain": iter([1.0, 1.0, 1.0, 1.0]), "dear": iter([900.0, 3.0, 700.0, 3.0])}
 

@@ -67,6 +67,8 @@ def one_seed(config: PointConfig, seed: int) -> tuple[Tensor, Tensor]:
                 real=real,
                 fake=fake,
                 penalty=penalty if config.loss == "wasserstein-penalty" else None,
+                r1=torch.tensor(config.r1_gamma) if config.r1_gamma else None,
+                r2=torch.tensor(config.r2_gamma) if config.r2_gamma else None,
             )
             if config.loss == "wasserstein-clipping":
                 clip_weights(discriminator, config.clip_limit)
@@ -116,6 +118,9 @@ def test_many_seeds_together_are_the_same_as_one_after_the_other(loss):
         {"unrolled_steps": 2, "loss": "relativistic"},
         {"penalty_weight": 3.0, "loss": "wasserstein-penalty"},
         {"clip_limit": 0.1, "loss": "wasserstein-clipping"},
+        {"r1_gamma": 0.3, "batch_size": 15, "discriminator_steps": 2},
+        {"r1_gamma": 0.1, "r2_gamma": 0.4, "loss": "relativistic", "beta1": 0.0},
+        {"r2_gamma": 0.2, "spectral_norm": True},
     ],
 )
 def test_every_option_means_the_same_together_as_alone(changes):
@@ -146,7 +151,7 @@ def test_the_players_are_built_as_the_config_says():
 def test_points_and_images_play_by_the_same_rules_unless_told_otherwise():
     """The games' settings have one default in `PointConfig` and `Config`; modes are counted in 2,500 samples."""
     shared = ("loss", "penalty_weight", "clip_limit", "spectral_norm", "minibatch_std")
-    shared += ("unrolled_steps", "discriminator_steps", "beta1", "beta2")
+    shared += ("unrolled_steps", "discriminator_steps", "beta1", "beta2", "r1_gamma", "r2_gamma")
     for name in shared:
         assert getattr(PointConfig(), name) == getattr(Config(), name), name
     assert PointConfig().snapshot_samples == 2500
@@ -336,6 +341,8 @@ def test_every_field_has_a_default_and_a_help_text():
         ("discriminator_steps", 0, "1 or more"),
         ("unrolled_steps", -1, "0 or more"),
         ("clip_limit", 0.0, "more than 0"),
+        ("r1_gamma", -1.0, "0 or more"),
+        ("r2_gamma", float("inf"), "0 or more"),
         ("generator_learning_rate", 1.0, "between 0 and 1"),
         ("beta1", 1.0, "at least 0 and less than 1"),
     ],
@@ -349,6 +356,10 @@ def test_a_wrong_value_is_named_in_one_sentence(name, value, allowed):
 def test_looking_ahead_is_refused_where_a_critic_is_limited():
     with pytest.raises(InvalidInput, match=r"^unrolled_steps is 2, but looking ahead is not defined"):
         PointConfig(loss="wasserstein-penalty", unrolled_steps=2)
+    with pytest.raises(
+        InvalidInput, match=r"^unrolled_steps is 2, but .* without r2_gamma: set one of the two to 0\.$"
+    ):
+        PointConfig(r2_gamma=0.1, unrolled_steps=2)
 
 
 @pytest.mark.gpu

@@ -11,7 +11,7 @@ import torch
 
 from dcgan_core.config import Config
 from dcgan_core.data import named
-from dcgan_core.laboratory import comparison, costs, longer
+from dcgan_core.laboratory import costs, games, longer
 from dcgan_core.laboratory.lengths import summary
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, NAMES, jobs, run_config, study
 from dcgan_core.laboratory.studies import Playing, note
@@ -135,7 +135,7 @@ def test_costs_are_those_of_equally_many_images(monkeypatch, cpu):
         return takes
 
     monkeypatch.setattr(costs, "_step", step)
-    monkeypatch.setattr(comparison.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(games.time, "perf_counter", lambda: now[0])
     found = costs.relative_costs(configs, torch.zeros(1), cpu, num_iterations=5, num_turns=3)
     assert found == {"as it is": [1, 1, 1], "larger batches": [1, 1, 1], "penalty": [3, 3, 3]}
     assert now[0] == (3 + 1) * 5 * (8 + 16 + 3 * 8), "one turn more than counts"

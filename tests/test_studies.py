@@ -15,7 +15,7 @@ import pytest
 
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.laboratory import studies
-from dcgan_core.laboratory.studies import FOUND, Playing, command_line, note, read_lines, run_jobs
+from dcgan_core.laboratory.studies import FOUND, LINE, Playing, command_line, note, read_lines, run_jobs
 from dcgan_core.runs.files import write_json
 from dcgan_core.train import Stopped
 
@@ -129,6 +129,17 @@ def test_a_line_tells_no_place_on_anybodys_disk(tmp_path):
     write_json(tmp_path / "run" / "provenance.json", [{"command": "python -m dcgan_core train --data /home/me/cats"}])
     assert note(tmp_path / "out.jsonl", tmp_path / "run", NAMES, ("a", 1), only_finished=True)
     assert "/home" not in (tmp_path / "out.jsonl").read_text()
+
+
+def test_what_a_play_leaves_as_its_line_is_recorded_and_nothing_is_started_for_nothing(tmp_path, monkeypatch):
+    out, run = tmp_path / "out.jsonl", tmp_path / "a-1"
+    run.mkdir()
+    write_json(run / LINE, {"measured": 10})
+    assert note(out, run, NAMES, ("a", 1), only_finished=True)
+    assert read_lines(out) == [{"kind": "a", "seed": 1, "finished": True, "measured": 10}]
+    monkeypatch.setattr(studies.multiprocessing, "get_context", lambda _: pytest.fail("a process was started"))
+    run_jobs(out, NAMES, [("a", 1)], pretend, Playing(minutes=2))
+    assert len(read_lines(out)) == 1
 
 
 def test_a_run_that_was_never_begun_leaves_no_line(tmp_path):

@@ -5,11 +5,8 @@ Outcomes are written line by line, so a comparison that was stopped goes on wher
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +15,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dcgan_core.capture import ready
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Batches, load_for, scale
-from dcgan_core.laboratory import ensemble
+from dcgan_core.data import load_for, scale
+from dcgan_core.laboratory.games import CPU, Game, Updates, game_of_images, game_of_points, play, ratios_in_turns
 from dcgan_core.laboratory.outcomes import append, best_rate, describe_images, describe_points, outcomes, read
 from dcgan_core.laboratory.protocol import (
     DATA,
@@ -40,52 +36,26 @@ from dcgan_core.laboratory.protocol import (
 )
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runtime import Machine, choose_machine, provenance
-from dcgan_core.state import State, draw_latents, sample, start
 
 COST_ROUNDS = 7  # in which every method makes `COST_UPDATES` updates, in turns
 COST_UPDATES = 5
-CPU = torch.device("cpu")
-Updates = Mapping[str, Callable[[], object]]
-
-
-@dataclass(frozen=True)
-class Game:
-    """A method in play: `update` makes one generator update, with the discriminator's before it; `look` describes the
-    samples of every seed."""
-
-    update: Callable[[], object]
-    look: Callable[[], list[dict[str, Any]]]
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)  # that the iterations are recorded, say
 
 
 def point_game(data: str, method: str, rate: float, seeds: Sequence[int]) -> Game:
     """Point GANs of all seeds, side by side."""
-    state = ensemble.start(point_config(data, method, rate), seeds)
-    latents = state.draw_latents(NUM_SAMPLES["points"])
-
-    def look() -> list[dict[str, Any]]:
-        return [describe_points(state.mixture, points) for points in ensemble.sample(state, latents)]
-
-    return Game(lambda: ensemble.advance(state), look)
+    return game_of_points(point_config(data, method, rate), seeds, NUM_SAMPLES["points"], describe_points)
 
 
 def image_game(data: str, method: str, rate: float, seed: int, machine: Machine, root: str) -> Game:
-    """A pair of image networks; its data and its judge are made at the first use.
+    """A pair of image networks; its data and its judge are made at the first use."""
+    num_samples = NUM_SAMPLES.get(data, NUM_STACKED_SAMPLES)
 
-    Where iterations can be recorded they must be, or some methods would be faster for a reason of their own.
-    """
-    config = image_config(data, method, rate, seed, root)
-    machine = replace(machine, capture="off" if machine.no_graph else "on")
-    images = _images(data, root).to(machine.device)
-    batches = Batches(images, batch_size=config.images_per_step, seed=seed)
-    state: State = start(config, machine)
-    step, made = ready(state, machine)
-    latents = draw_latents(NUM_SAMPLES.get(data, NUM_STACKED_SAMPLES), config.latent_size, seed=seed + 1_000_000)
+    def describe(images: Tensor) -> dict[str, Any]:
+        return describe_images(_judge(data, root), images)
 
-    def look() -> list[dict[str, Any]]:
-        return [describe_images(_judge(data, root), sample(state.sampler, latents))]
-
-    return Game(lambda: step(state, batches(state.step), machine), look, made)
+    return game_of_images(
+        image_config(data, method, rate, seed, root), machine, _images(data, root), num_samples, describe
+    )
 
 
 @cache  # takes seconds, and is the same for every seed and method
@@ -103,18 +73,6 @@ def real_images(data: str, root: str = "data") -> dict[str, Any]:
     return describe_images(_judge(data, root), scale(_images(data, root, "test")))
 
 
-def play(game: Game, marks: Iterable[int]) -> Iterator[tuple[int, float, list[dict[str, Any]]]]:
-    """Updates up to each mark (numbers of generator updates), its training time in seconds, and what was seen there."""
-    done, seconds = 0, 0.0
-    for mark in sorted(set(marks)):
-        begin = time.perf_counter()
-        for _ in range(mark - done):
-            game.update()
-        seconds += time.perf_counter() - begin
-        done = mark
-        yield mark, seconds, game.look()
-
-
 def relative_costs(data: str, machine: Machine, root: str) -> dict[str, float]:
     """Time of one generator update, with what belongs to it, as a multiple of the plain game's: medians of turns."""
     games = {method: _game(data, method, RATES[kind(data)][0], SEEDS[kind(data)], machine, root) for method in METHODS}
@@ -125,29 +83,6 @@ def in_turns(updates: Updates, baseline: str, device: torch.device = CPU) -> dic
     """Time of each update as a multiple of the baseline's, whatever else slows the machine: medians of turns."""
     ratios = ratios_in_turns(updates, baseline, COST_ROUNDS, COST_UPDATES, device)
     return {name: statistics.median(found) for name, found in ratios.items()}
-
-
-def ratios_in_turns(
-    updates: Updates, baseline: str, num_rounds: int, num_updates: int, device: torch.device
-) -> dict[str, list[float]]:
-    """Time of each update as a multiple of the baseline's in the same round (A B C A B C ...), for every round."""
-
-    def now() -> float:
-        if device.type == "cuda":  # works behind Python's back
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    rounds: list[dict[str, float]] = []
-    for number in range(num_rounds + 1):
-        seconds = {}
-        for name, update in updates.items():
-            begin = now()
-            for _ in range(num_updates):
-                update()
-            seconds[name] = now() - begin
-        if number:  # the first round warms up
-            rounds.append(seconds)
-    return {name: [turn[name] / turn[baseline] for turn in rounds] for name in updates}
 
 
 def _game(data: str, method: str, rate: float, seeds: Sequence[int], machine: Machine, root: str) -> Game:

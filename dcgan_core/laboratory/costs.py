@@ -18,7 +18,7 @@ from dcgan_core.capture import ready
 from dcgan_core.config import Config
 from dcgan_core.data import load
 from dcgan_core.data.batches import Batches
-from dcgan_core.laboratory.comparison import ratios_in_turns
+from dcgan_core.laboratory.games import ratios_in_turns
 from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, run_config
 from dcgan_core.laboratory.studies import command_line, read_lines
 from dcgan_core.runs.files import add_line

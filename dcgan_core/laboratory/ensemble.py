@@ -71,6 +71,12 @@ class PointConfig:
     clip_limit: float = 0.01
     """Largest absolute weight of the critic; for the loss wasserstein-clipping only."""
 
+    r1_gamma: float = 0.0
+    """Weight of R1: half of it times the discriminator's squared slope at real points; 0 is off."""
+
+    r2_gamma: float = 0.0
+    """Weight of R2: the same at fake points; 0 is off."""
+
     spectral_norm: bool = False
     """Divide every weight of the discriminator by its largest singular value."""
 
@@ -239,6 +245,10 @@ def advance(ensemble: Ensemble) -> tuple[Tensor, Tensor]:
         mean = gradient_penalty(critic, real.flatten(0, 1), fake.flatten(0, 1), mix=mix.flatten(0, 1))
         return config.penalty_weight * num_seeds * mean
 
+    def gamma(of_each: float) -> Tensor | None:
+        """What makes the mean over all points the sum over the seeds of each one's mean."""
+        return torch.tensor(of_each * len(ensemble.rngs) / config.batch_size) if of_each else None
+
     for _ in range(config.discriminator_steps):
         real = ensemble.draw_real()
         fake = ensemble.generator(ensemble.draw_latents(config.batch_size))
@@ -249,6 +259,8 @@ def advance(ensemble: Ensemble) -> tuple[Tensor, Tensor]:
             real=real,
             fake=fake,
             penalty=penalty if config.loss == "wasserstein-penalty" else None,
+            r1=gamma(config.r1_gamma),
+            r2=gamma(config.r2_gamma),
         )
         if config.loss == "wasserstein-clipping":
             clip_weights(ensemble.discriminator, config.clip_limit)

@@ -1,4 +1,4 @@
-"""A study: many runs of `train`, several at a time, each recorded as a line of JSON; stopped, it goes on where it was.
+"""A study: many runs, several at a time, each recorded as a line of JSON; stopped, it goes on where it was.
 
 What the runs are, a study says itself: see `laboratory.longer` and `laboratory.amounts`.
 """
@@ -30,6 +30,7 @@ from dcgan_core.train import CHECKPOINT, Diverged, read_metrics, resume, train
 
 Job = tuple[Any, ...]  # what a run is told from the others by
 SECONDS_TO_SAVE = 60.0
+LINE = "line.json"  # in the folder of a run that is none of `train`: all that is recorded of it, left there at its end
 FOUND = "found.json"  # in the folder of a run: what is measured after its end, where a study measures anything then
 
 
@@ -113,6 +114,8 @@ def run_jobs(
     deadline = time.monotonic() + 60 * playing.minutes
     done = {tuple(line.get(name) for name in names) for line in read_lines(out) if line.get("finished")}
     wanted = [job for job in jobs if job not in done]
+    if not wanted:
+        return
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     for entry in [*wanted, *[None] * processes]:
@@ -153,6 +156,10 @@ def note(
     out: Path, folder: Path, names: Sequence[str], job: Job, only_finished: bool, measured_after: bool = False
 ) -> bool:
     """Adds the line of one run, and says whether it did."""
+    if (folder / LINE).exists():
+        found = json.loads((folder / LINE).read_text(encoding="utf-8"))
+        add_line(out, json.dumps(dict(zip(names, job, strict=True)) | {"finished": True} | found))
+        return True
     if not (folder / "provenance.json").exists():  # it was not begun
         return False
     metrics = read_metrics(folder)
