@@ -128,9 +128,9 @@ def gradient_flow(network: nn.Module, images: Tensor) -> tuple[float, float]:
     return float(gradient.flatten(1).norm(dim=1).median()), stopped / values
 
 
-def _show_map(axes: Axes, values: Tensor, title: str) -> None:
-    """Draws one map (H, W), with zero in the middle of the colours."""
-    limit = float(values.abs().max()) or 1.0
+def _show_map(axes: Axes, values: Tensor, title: str, limit: float | None = None) -> None:
+    """Draws one map (H, W), with zero in the middle of colours that reach to `limit`, or to its own largest value."""
+    limit = limit or float(values.abs().max()) or 1.0
     axes.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_xticks([])
@@ -140,14 +140,14 @@ def _show_map(axes: Axes, values: Tensor, title: str) -> None:
 
 
 def plot_reductions(image: Tensor, response: Tensor, reduced: Mapping[str, Tensor]) -> None:
-    """An image (S, S), a filter's response at every place (H, W), and what each way of halving keeps of it."""
+    """An image (S, S), a filter's response at every place (H, W), and what each way of halving keeps of it, on one scale."""
     _, axes = plt.subplots(1, 2 + len(reduced), figsize=(5.6, 1.5))
     axes[0].imshow(image, cmap="gray", interpolation="nearest")
     axes[0].set_title("image", fontsize=9)
     axes[0].set_axis_off()
-    _show_map(axes[1], response, "stride 1")
-    for place, (name, values) in zip(axes[2:], reduced.items(), strict=True):
-        _show_map(place, values, name)
+    limit = float(response.abs().max())
+    for place, (name, values) in zip(axes[1:], {"stride 1": response, **reduced}.items(), strict=True):
+        _show_map(place, values, name, limit)
 
 
 def plot_maps(rows: Mapping[str, Tensor]) -> None:

@@ -90,10 +90,10 @@ def test_with_batch_norm_the_logits_of_real_images_depend_on_their_company(judge
         alone = judge(letters[:64])
         beside_fakes = judge(torch.cat([letters[:64], fakes[:64]]))[:64]
         beside_grey = judge(torch.cat([letters[:64], grey]))[:64]
-    assert (beside_fakes - alone).abs().mean() > 0.1
+    assert 0.1 < 1 - beside_fakes.mean() / alone.mean() < 0.3, "by a fifth or so"
     assert (beside_grey - alone).abs().mean() > 3 * (beside_fakes - alone).abs().mean(), "a little, and a lot"
-    assert (alone > 0).float().mean() > 0.9 and (beside_grey > 0).float().mean() < 0.6, "a large part count as fakes"
-    assert beside_grey.mean().abs() < 0.2 * alone.mean(), "nearly all conviction is gone"
+    assert (alone > 0).float().mean() > 0.9 and 0.4 < (beside_grey > 0).float().mean() < 0.7
+    assert beside_grey.mean().abs() < 0.2 * alone.mean(), "nearly all of their size is gone"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -219,18 +219,24 @@ def test_dropout_keeps_the_mean_and_does_nothing_in_eval_mode():
 
 
 @pytest.mark.slow
-def test_dropout_lowers_memorising_and_does_not_raise_the_held_out_score(small):
+def test_dropout_lowers_memorising_and_changes_the_held_out_score_by_no_more_than_the_seeds_differ(small):
     real, fake = small
     memorised, held_out = {}, {}
-    for p in (0.0, 0.5):
+    for p in (0.0, 0.25, 0.5):
         networks = [
             learn_to_tell_apart(altered_discriminator(dropout=p, seed=s), real[:100], fake[:1_000], steps=120, seed=s)
             for s in SEEDS
         ]
         memorised[p] = [share_ranked(network, real[:100], real[1_000:]) for network in networks]
         held_out[p] = [share_ranked(network, real[1_000:], fake[1_000:]) for network in networks]
-    assert median(memorised[0.0]) > median(memorised[0.5]) + 0.03 > 0.58
-    assert median(held_out[0.5]) < median(held_out[0.0]) + 0.05
+    assert median(memorised[0.0]) > median(memorised[0.25]) > median(memorised[0.5]) > 0.58
+    assert median(memorised[0.0]) > median(memorised[0.5]) + 0.03
+    for p in (0.25, 0.5):
+        assert abs(median(held_out[p]) - median(held_out[0.0])) < max(map(spread, held_out.values())), held_out
+
+
+def spread(values: list[float]) -> float:
+    return max(values) - min(values)
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 0.5), (0.5, 0.0), (0.3, -0.6)])
@@ -275,7 +281,9 @@ def learnt(small) -> dict[str, list[float]]:
     alterations = {
         "as it is": {},
         "max pooling": {"reduction": "max"},
+        "average pooling": {"reduction": "average"},
         "ReLU": {"slope": 0.0},
+        "no activation": {"slope": 1.0},
         "no batch norm": {"norm": False},
         "norm at the input": {"norm_at_input": True},
         "average head": {"head": "average"},
@@ -297,26 +305,32 @@ def learnt(small) -> dict[str, list[float]]:
     return scores
 
 
-@pytest.mark.slow
-def test_averaging_each_map_before_the_linear_layer_makes_the_discriminator_learn_worse(learnt):
-    assert median(learnt["average head"]) < median(learnt["as it is"]) - 0.03
+def wins(learnt: dict[str, list[float]], change: str) -> int:
+    """In how many of the five seeds the changed discriminator scores higher than the one as it is."""
+    return sum(changed > usual for changed, usual in zip(learnt[change], learnt["as it is"], strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["one batch", "max pooling"])
-def test_against_fixed_fakes_some_changes_of_the_recipe_learn_faster(learnt, change):
-    assert median(learnt[change]) > median(learnt["as it is"]) + 0.03
+def test_averaging_each_map_before_the_linear_layer_costs_most_and_brings_the_median_near_guessing(learnt):
+    head, usual = median(learnt["average head"]), median(learnt["as it is"])
+    assert wins(learnt, "average head") <= 1 and head - 0.5 < 0.5 * (usual - 0.5), learnt
+    assert head == min(median(scores) for scores in learnt.values())
+    assert spread(learnt["average head"]) == max(map(spread, learnt.values())), "the seeds differ widely"
 
 
 @pytest.mark.slow
-def test_against_fixed_fakes_a_discriminator_needs_no_norm_and_can_bear_one_more(learnt):
-    assert median(learnt["no batch norm"]) > median(learnt["as it is"]) - 0.01
-    assert abs(median(learnt["norm at the input"]) - median(learnt["as it is"])) < 0.03
+@pytest.mark.parametrize("change", ["one batch", "max pooling", "average pooling", "ReLU", "no batch norm"])
+def test_against_fixed_fakes_some_changes_of_the_recipe_learn_faster_in_every_seed(learnt, change):
+    assert wins(learnt, change) == 5 and median(learnt[change]) > median(learnt["as it is"]) + 0.03, learnt
 
 
 @pytest.mark.slow
-def test_against_fixed_fakes_a_relu_learns_about_as_well_as_a_leaky_one(learnt):
-    assert median(learnt["ReLU"]) > median(learnt["as it is"]) - 0.03
+@pytest.mark.parametrize("change", ["norm at the input", "no activation"])
+def test_against_fixed_fakes_a_norm_at_the_input_and_no_activation_learn_a_little_worse_in_nearly_every_seed(
+    learnt, change
+):
+    loss = median(learnt["as it is"]) - median(learnt[change])
+    assert wins(learnt, change) <= 1 and 0 < loss < spread(learnt["as it is"]), learnt
 
 
 def test_from_a_logit_of_17_on_sigmoid_and_logarithm_give_infinity_and_no_gradient_in_float32():
