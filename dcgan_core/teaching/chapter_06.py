@@ -140,7 +140,7 @@ def _show_map(axes: Axes, values: Tensor, title: str, limit: float | None = None
 
 
 def plot_reductions(image: Tensor, response: Tensor, reduced: Mapping[str, Tensor]) -> None:
-    """An image (S, S), a filter's response at every place (H, W), and what each way of halving keeps of it, on one scale."""
+    """An image (S, S), a filter's response (H, W), and what each way of halving keeps of it, on one colour scale."""
     _, axes = plt.subplots(1, 2 + len(reduced), figsize=(5.6, 1.5))
     axes[0].imshow(image, cmap="gray", interpolation="nearest")
     axes[0].set_title("image", fontsize=9)
