@@ -179,7 +179,7 @@ def check_lower_bound(bound: Callable[[np.ndarray, np.ndarray, np.ndarray, np.nd
 
 @check
 def check_true_distance(distance: Callable[[float, float], float]) -> str:
-    """Exercise 11.4: what a penalised critic's reading of a shift says about the distance."""
+    """Exercise 11.4: what a penalised critic's reading of two points says about their distance."""
     for true, weight in ((2.0, 10.0), (4.0, 10.0), (1.0, 0.1)):
         reading = true + true**2 / (2 * weight)
         value = float(distance(reading, weight))

@@ -202,11 +202,11 @@ def show_terms(counts: Sequence[int], first: Sequence[float], second: Sequence[f
 
 
 def show_cost(
-    counts: Sequence[int], seconds: Mapping[str, Sequence[float]], memory: Mapping[str, Sequence[float]]
+    counts: Sequence[int], flops: Mapping[str, Sequence[float]], memory: Mapping[str, Sequence[float]]
 ) -> None:
-    """Time and memory of a generator update against the number of steps ahead, as ratios to none."""
+    """Arithmetic and memory of a generator update against the number of steps ahead, as ratios to none."""
     _, panels = plt.subplots(2, 1, figsize=(5.2, 4.6), sharex=True)
-    for axes, what, values in zip(panels, ("time", "saved memory"), (seconds, memory), strict=True):
+    for axes, what, values in zip(panels, ("FLOPs", "saved memory"), (flops, memory), strict=True):
         for (name, line), colour, marker in zip(values.items(), (REAL, EXTRA[1]), "os", strict=True):
             axes.plot(counts, np.array(line) / line[0], marker=marker, color=colour, label=name)
         axes.set(ylabel=f"{what}, ratio to k = 0", ylim=(0, None))
@@ -242,13 +242,15 @@ def show_race(results: Mapping[str, Mapping[str, Any]], *, over: str) -> None:
 
 
 def show_last_points(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Where the samples of the first seed lie at the end, one panel for each method."""
+    """Where the samples of the first seed lie at the end, one panel for each method, with the median of all seeds."""
     centres = ring().centres
-    _, panels = plt.subplots(2, 3, figsize=(5.6, 4.1), sharex=True, sharey=True)
+    _, panels = plt.subplots(2, 3, figsize=(5.6, 4.6), sharex=True, sharey=True)
     for axes, (name, result) in zip(panels.flat, results.items(), strict=True):
         axes.scatter(*np.array(result["points"]).T, s=4, color=FAKE)
         axes.scatter(*centres.T, s=60, facecolors="none", edgecolors=REAL)
-        axes.set(title=name, aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[])
+        covered = result["covered"][-1]
+        axes.set_title(f"{name}\nhere {covered[0]}, median {np.median(covered):g}", fontsize=10)
+        axes.set(aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[])
 
 
 @check

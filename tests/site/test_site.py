@@ -61,6 +61,15 @@ def test_links_and_resources_within_the_site_exist(page):
     assert broken == []
 
 
+@every_page
+def test_no_formula_is_left_as_its_source(page):
+    """Inside raw HTML, for example in the summary of a quiz's answer, dollar signs are not read as a formula."""
+    article = BeautifulSoup(str(parse(page).select_one(".bd-article") or ""), "html.parser")
+    for apart in article.select("code, pre, script, style, annotation"):
+        apart.decompose()
+    assert re.findall(r".{0,30}\$.{0,30}", article.get_text()) == []
+
+
 def mentions_of_chapters(page):
     """[(text, number, file of its link or None)] of each "chapter 7" in a page's text; headings and code left out."""
     article = BeautifulSoup(str(parse(page).select_one(".bd-article") or ""), "html.parser")
