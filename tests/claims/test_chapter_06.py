@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -14,12 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from dcgan_core import recorded
 from dcgan_core.data import scale
 from dcgan_core.data.glyphs import render
+from dcgan_core.metrics import RECOGNISED_AT, letter_classifier
+from dcgan_core.metrics.features import measure
 from dcgan_core.models import Discriminator, Generator
 from dcgan_core.teaching.chapter_06 import (
     altered_discriminator,
     gradient_flow,
     learn_to_tell_apart,
-    measured_field,
     share_ranked,
     with_slope,
 )
@@ -168,16 +170,6 @@ def test_a_gradient_reaches_one_value_in_four_through_a_maximum_and_all_through_
     assert reached == [0.25, 1.0]
 
 
-def test_kernel_4_stride_2_needs_fewer_than_half_the_flops_of_kernel_3_and_pooling():
-    maps = torch.zeros(1, 24, 16, 16)
-    strided = flops(nn.Conv2d(24, 48, 4, stride=2, padding=1, bias=False), maps)
-    assert strided < 0.5 * flops(nn.Sequential(nn.Conv2d(24, 48, 3, padding=1, bias=False), nn.MaxPool2d(2)), maps)
-
-
-def test_after_three_blocks_a_value_sees_22_pixels_in_a_row():
-    assert measured_field(3, 4, 2) == 22
-
-
 def test_in_the_trained_network_a_relu_would_stop_many_gradients_and_hardly_shorten_the_one_at_the_image(run, fakes):
     relu, stopped = gradient_flow(with_slope(run.discriminator, 0.0), fakes[:128])
     leaky, none = gradient_flow(run.discriminator, fakes[:128])
@@ -272,6 +264,42 @@ def test_the_logit_is_the_sum_of_what_the_places_of_the_last_maps_add(run, lette
         last = network.layers[:-3](letters[:16].clone())
         adds = (last * weights.view(1, *last.shape[1:])).sum(1)
         assert torch.allclose(adds.sum((1, 2)), network(letters[:16]), atol=1e-4)
+
+
+def gradient_of(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    inputs = inputs.clone().requires_grad_()
+    return torch.autograd.grad(function(inputs).sum(), inputs)[0]
+
+
+def follow(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    for _ in range(8):
+        gradient = gradient_of(function, inputs)
+        inputs = inputs + gradient / 8 / gradient.flatten(1).norm(dim=1).reshape(-1, *[1] * (inputs.ndim - 1))
+    return inputs.detach()
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_following_the_gradient_in_pixels_raises_the_logit_more_and_only_in_latents_makes_better_letters(run, seed):
+    latents = draw_latents(500, run.config.latent_size, seed=seed)
+    start = run.generator(latents).detach()
+    redrawn = run.generator(follow(lambda z: run.discriminator(run.generator(z)), latents)).detach()
+    images = {"start": start, "pixels": follow(run.discriminator, start).clamp(-1, 1), "latents": redrawn}
+    with torch.no_grad():
+        logits = {name: float(run.discriminator(each).mean()) for name, each in images.items()}
+    assert logits["start"] + 2 < logits["latents"] < logits["pixels"] - 1
+    recognised = {}
+    for name, each in images.items():
+        recognised[name] = float((measure(letter_classifier(), each)[1].amax(dim=1) >= RECOGNISED_AT).float().mean())
+    assert recognised["start"] - 0.05 < recognised["pixels"] < recognised["start"], recognised
+    assert recognised["latents"] > recognised["start"] + 0.04, recognised
+    moved = {name: (each - start).flatten(1).norm(dim=1).mean() for name, each in images.items()}
+    assert moved["pixels"] < 0.2 * moved["latents"], "changes that can hardly be seen"
+
+
+def test_the_gradient_at_a_fake_is_strongest_along_its_strokes(run, fakes):
+    gradient = gradient_of(run.discriminator, fakes[:500]).square()
+    near = max_pool2d((fakes[:500] > -0.5).float(), 3, 1, 1) > 0
+    assert float((gradient * near).sum() / gradient.sum()) > 1.7 * float(near.float().mean())
 
 
 @pytest.fixture(scope="module")
