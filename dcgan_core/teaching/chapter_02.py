@@ -29,12 +29,14 @@ def plot_samples(points: Tensor, *, axes: Axes | None = None, colour: str = FAKE
 
 def plot_side_by_side(samples: Sequence[Tensor], density: Callable[[Tensor], Tensor]) -> None:
     """Histograms of several samples (N,), one below the other, each under the true density."""
-    _, rows = plt.subplots(len(samples), figsize=(5.2, 1.05 * len(samples) + 0.6), sharex=True)
+    _, rows = plt.subplots(len(samples), figsize=(5.2, 1.05 * len(samples) + 0.6), sharex=True, sharey=True)
     line = torch.linspace(-5, 6, 400)
     for number, (points, axes) in enumerate(zip(samples, np.atleast_1d(rows), strict=True)):
         plot_samples(points, axes=axes)
         axes.plot(line, density(line), color=REAL, linewidth=1.4)
-        axes.set(ylabel=f"pair {number}", xlabel="", yticks=[], ylim=(0, 0.9))
+        axes.set(ylabel=f"pair {number}", xlabel="", yticks=[])
+    bars = [axes.patches[0].get_data().values for axes in np.atleast_1d(rows)]
+    axes.set_ylim(0, 1.05 * np.max(bars))  # of all panels: no bar is cut off
     axes.set_xlabel("x (no unit); each height is a density")
 
 
@@ -56,10 +58,9 @@ def plot_over(
     return axes
 
 
-def mark_level(axes: Axes, height: float, text: str, *, right_end: float = 0.99) -> None:
-    """A dotted horizontal line with its meaning written above it, up to `right_end` (0 left to 1 right)."""
-    axes.axhline(height, color=NEUTRAL, linestyle=":", linewidth=1.2)
-    axes.annotate(text, (right_end, height), (0, 2), ("axes fraction", "data"), "offset points", ha="right", fontsize=9)
+def mark_level(axes: Axes, height: float, text: str) -> None:
+    """A dotted horizontal line, with its meaning in the legend."""
+    axes.axhline(height, color=NEUTRAL, linestyle=":", linewidth=1.2, label=text)
 
 
 @check
@@ -74,7 +75,8 @@ def check_log_likelihood(log_likelihood: Callable[[np.ndarray, float, float], fl
     )
     require(
         abs(value + np.mean((points - 1) ** 2) / 8) > 1e-6,
-        "Your density does not integrate to 1: the normalising constant is missing, and a wider bell would always win.",
+        "Your density does not integrate to 1: the normalising constant is missing, and a wider Gaussian would always "
+        "win.",
     )
     require(
         abs(value - norm(1.0, np.sqrt(2.0)).logpdf(points).mean()) > 1e-6,
