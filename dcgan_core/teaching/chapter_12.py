@@ -227,18 +227,19 @@ def show_race(results: Mapping[str, Mapping[str, Any]], *, over: str) -> None:
             axes.plot(
                 place,
                 np.median(values, axis=1),
-                **{"color": COLOURS[name], "marker": MARKERS[name], "markevery": 4, "markersize": 5, "label": name},
+                **{"color": COLOURS[name], "marker": MARKERS[name], "markevery": 4, "markersize": 5},
+                label=f"{name} (n = {values.shape[1]})",
                 linestyle=":" if name == "k = 0, longer" else "-",
             )
-            if over == "steps":
-                axes.fill_between(place, values.min(axis=1), values.max(axis=1), color=COLOURS[name], alpha=0.12)
+            alpha = 0.12 if over == "steps" else 0.07
+            axes.fill_between(place, values.min(axis=1), values.max(axis=1), color=COLOURS[name], alpha=alpha)
     for axes, label in zip(panels, labels, strict=True):
         axes.set_ylabel(label)
-    panels[0].legend(ncols=2, fontsize=9)
+    panels[0].legend(ncols=2, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1))
     units = {"steps": "generator updates", "seconds": "time, in units of the whole run with k = 0"}
     panels[-1].set_xlabel(units[over])
     if over == "seconds":
-        panels[-1].set_xscale("symlog", linthresh=0.1)
+        panels[-1].set(xscale="log", xlim=(0.2, None))
 
 
 def show_last_points(results: Mapping[str, Mapping[str, Any]]) -> None:
