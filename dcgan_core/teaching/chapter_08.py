@@ -265,6 +265,59 @@ def show_run(run: Run) -> Figure:
     return figure
 
 
+TELLING = {  # two curves to look at in each game; the second one gives it away
+    "discriminator too strong": ("D(G(z))", "gradient G"),
+    "collapsed": ("diversity", "gradient G"),
+    "circling": ("loss D", "motion"),
+    "wrong range": ("loss D", "darkest"),
+    "wrong mode": ("diversity", "gap"),
+    "dead generator": ("loss G", "gradient G"),
+}
+
+
+def show_beside(runs: Mapping[str, Run], name: str) -> Figure:
+    """The two telling curves of a game beside those of the healthy one, and ten samples below them."""
+    run, healthy = runs[name], runs["healthy"]
+    figure = plt.figure(figsize=(5.6, 3.0))
+    panels = figure.subplot_mosaic([["left", "right"], ["samples", "samples"]], height_ratios=[1, 0.42])
+    for key, curve in zip(("left", "right"), TELLING[name], strict=True):
+        axes = panels[key]
+        axes.plot(healthy.log["updates"], healthy.log[curve], "--", color=NEUTRAL, linewidth=1.2, label="healthy")
+        axes.plot(run.log["updates"], run.log[curve], color=FAKE, label="this game")
+        axes.set(title=curve, xlabel="updates")
+        if curve.startswith("gradient"):
+            axes.set_yscale("symlog", linthresh=1e-2)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=9, ncols=2, loc="outside upper center")
+    panels["samples"].imshow(
+        magnified(image_grid(run.samples[:10], 10), 4), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
+    )
+    panels["samples"].set_axis_off()
+    return figure
+
+
+def show_side_by_side(runs: Mapping[str, Run]) -> Figure:
+    """Small multiples: a row for each game that has curves, a column for each quantity; the telling one is tinted."""
+    columns = {"loss D": 4.0, "D(G(z))": 1.0, "gradient G": 300.0, "diversity": 1.6, "motion": 3.0, "gap": 0.6}
+    limits = {name: (-0.07 * top, top) for name, top in columns.items()}
+    limits |= {"gradient G": (-3e-3, 300), "darkest": (-1.1, 0.2)}
+    games = {name: run for name, run in runs.items() if len(run.log["updates"]) > 1}
+    figure, rows = plt.subplots(len(games), len(limits), figsize=(5.6, 0.68 * len(games) + 0.4), sharex=True)
+    for line, (name, run) in zip(rows, games.items(), strict=True):
+        for axes, (curve, limit) in zip(line, limits.items(), strict=True):
+            if curve in TELLING.get(name, ())[1:]:
+                axes.set_facecolor("#fde9dc")
+            axes.plot(run.log["updates"], run.log[curve], color=FAKE if name in TELLING else REAL, linewidth=1)
+            if curve == "gradient G":
+                axes.set_yscale("symlog", linthresh=1e-2)
+            axes.set(ylim=limit, xticks=[], yticks=[])
+            axes.minorticks_off()
+            axes.grid(False)
+        line[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center", fontsize=8)
+    for axes, curve in zip(rows[0], limits, strict=True):
+        axes.set_title(curve, fontsize=8.5)
+    return figure
+
+
 @check
 def check_gradient_norm(norm: Callable[[nn.Module], float]) -> str:
     """Exercise 08.1: the length of all gradients of a network."""
