@@ -142,6 +142,10 @@ def check_distance(distance: Callable[[np.ndarray, np.ndarray], float]) -> str:
         abs(value - 6) > 1e-9, "You added the ways up: take their mean, or the distance grows with the sample's size."
     )
     require(abs(value - 3) < 1e-9, f"Between {narrow} and {wide} it is 3; yours is {value:g}.")
+    value = float(distance(np.array([0.0, 0.0, 0.0]), np.array([1.0, 1.0, 7.0])))
+    require(abs(value - np.sqrt(17)) > 1e-9, "That is the root of the mean square; this distance is the plain mean.")
+    require(abs(value - 1) > 1e-9, "That is the median of the distances; the one point that moves far counts, too.")
+    require(abs(value - 3) < 1e-9, f"Three points that move by 1, 1 and 7 are 3 apart on average; yours is {value:g}.")
     return "On a line that is all; between images there is no sorting, and chapter 11 needs a network for it."
 
 
@@ -164,4 +168,11 @@ def check_perfect_generator(generator: Callable[[np.ndarray], np.ndarray]) -> st
     require(made.min() >= 0, "A waiting time is never negative, but some of yours are.")
     gap = kstest(made, "expon").statistic
     require(gap < 0.03, f"The shape is not that of 1 - exp(-x): the distribution functions differ by up to {gap:.2f}.")
+    with np.errstate(divide="ignore"):
+        far = np.asarray(generator(np.array([-9.0, 9.0])), dtype=float)
+    require(
+        bool(np.isfinite(far).all()),
+        "A latent of 9 in size makes an infinite time: there 1 - cdf rounds to 0. `norm.sf` is the same without the "
+        "rounding.",
+    )
     return "A perfect generator, without training: on a line the inverse distribution function is all it takes."

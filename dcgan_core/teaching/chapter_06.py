@@ -293,6 +293,10 @@ def check_dropout(drop: Callable[[Tensor, float, bool], Tensor]) -> str:
         bool((zeros.any(2) != zeros.any(2)[:1]).any()),
         "All images lose the same channels: each image gets draws of its own.",
     )
+    require(
+        not bool((zeros.all(2) == zeros.all(2)[:, :1]).all()),
+        "Each image loses all of its channels or none: one draw decides about one channel, not about the image.",
+    )
     share = float(zeros.float().mean())
     require(
         abs(share - 0.25) < 0.05,

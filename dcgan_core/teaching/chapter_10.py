@@ -384,6 +384,12 @@ def check_support(support: Callable[[int, float], float]) -> str:
             f"{case}: {size} squared is a rule of thumb for a share near one half, and here it is off. How many pairs "
             "are there in a batch?",
         )
+        pairs_with_itself = size**2 / 2 / -math.log(1 - share)
+        require(
+            abs(found / pairs_with_itself - 1) > 1e-3,
+            f"{case}: you count size squared / 2 pairs, which pairs each sample with itself, too; n (n - 1) / 2 are "
+            "left.",
+        )
         require(abs(found / true - 2) > 0.1, f"{case}: yours is twice too large. A batch of n has n (n - 1) / 2 pairs.")
         require(
             abs(found / true - 1) < 0.05,
