@@ -35,7 +35,10 @@ WRONG = {
     ],
     "06.2": [
         (
-            "def my_dropout(maps, p, training):\n    if not training:\n        return maps\n    return maps * (torch.rand(len(maps), 1, 1, 1) >= p) / (1 - p)",
+            "def my_dropout(maps, p, training):\n"
+            "    if not training:\n"
+            "        return maps\n"
+            "    return maps * (torch.rand(len(maps), 1, 1, 1) >= p) / (1 - p)",
             "all of its channels or none",
         ),
         (

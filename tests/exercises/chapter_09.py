@@ -63,7 +63,9 @@ WRONG = {
     ],
     "09.4": [
         (
-            "def my_limit(sizes, scores):\n    first, last = 1 / sizes[0], 1 / sizes[-1]\n    return scores[-1] - (scores[0] - scores[-1]) / (first - last) * last",
+            "def my_limit(sizes, scores):\n"
+            "    first, last = 1 / sizes[0], 1 / sizes[-1]\n"
+            "    return scores[-1] - (scores[0] - scores[-1]) / (first - last) * last",
             "use all of the scores",
         ),
         ("def my_limit(sizes, scores):\n    return scores[-1]", "still too high"),
