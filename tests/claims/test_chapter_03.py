@@ -139,6 +139,26 @@ def test_minimax_listens_to_fakes_that_pass_for_real_and_the_other_loss_to_those
         torch.testing.assert_close(-slope, weight)
 
 
+def test_against_the_best_discriminator_the_non_saturating_gradient_is_that_of_kl_minus_two_jensen_shannon():
+    """By integrals over a line; the fakes are z + theta, and the discriminator is the best one for theta = 0.5."""
+    x, p = X.double(), REAL.log_prob(X).exp().double()
+
+    def density(theta: Tensor) -> Tensor:
+        return (-((x - theta) ** 2) / 2).exp() / math.sqrt(2 * math.pi)
+
+    theta = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    fixed = density(theta).detach()
+    loss = torch.trapezoid(-density(theta) * (p / (p + fixed)).log(), x)
+    q = density(theta)
+    m = (p + q) / 2
+    shannon = (torch.trapezoid(torch.special.xlogy(p, p / m), x) + torch.trapezoid(q * (q / m).log(), x)) / 2
+    divergence = torch.trapezoid(q * (q / p).log(), x) - 2 * shannon
+    (ours,), (theirs,) = torch.autograd.grad(loss, theta), torch.autograd.grad(divergence, theta)
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    (without,) = torch.autograd.grad(torch.trapezoid(density(theta) * (density(theta) / p).log(), x), theta)
+    assert abs(float(without - ours)) > 0.01, "the second term matters"
+
+
 def test_a_constant_factor_on_the_gradient_makes_no_difference_to_adam():
     ends = []
     for factor in (1.0, 1e-3):
