@@ -232,7 +232,7 @@ def test_parts_that_overlap_make_the_error_look_smaller_than_it_is():
 
 
 def test_kid_orders_the_generator_and_perfect_letters_without_z_no_more_surely_than_its_errors_allow():
-    """By the Fréchet distance the latter are ahead (see above); by KID the two are closer than their errors together."""
+    """By the Fréchet distance the latter are ahead; by KID the two are closer than their errors together."""
     drawn = render(POOL, seed=SEED + 3)
     without_z = features_of(images_of(drawn)[drawn.letter != 25])
     real = judge().reference_features[:NUM]
