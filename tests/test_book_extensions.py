@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import built_formulas  # noqa: E402
+import chapter_links  # noqa: E402
 import chapter_numbers  # noqa: E402
 import light_pages  # noqa: E402
 import used_icons  # noqa: E402
@@ -110,3 +111,23 @@ def test_figures_are_counted_by_chapter_and_other_pages_on_their_own():
         "book/intro": {"figure": {"x": (1,)}},
         "notebooks/07_loop": {"figure": {"a": (7, 1), "b": (7, 2)}},
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "shown"),
+    [
+        ("see chapter 07 (and 12)", [7], "see chapter 7 (and 12)"),
+        ("Chapters 03, 5 and 07 to 10, 12 letters", [3, 5, 7, 10], "Chapters 3, 5 and 7 to 10, 12 letters"),
+        ("in chapter\n9.", [9], "in chapter 9."),
+        ("chapter 7, 8 letters", [7], "chapter 7, 8 letters"),
+        ("chapter 7.2, chapter 100, 12 chapters", [], "chapter 7.2, chapter 100, 12 chapters"),
+    ],
+)
+def test_mentions_of_chapters_are_found_and_written_in_one_style(text, numbers, shown):
+    split = chapter_links.pieces(text)
+    assert [number for _, number in split if number] == numbers
+    assert "".join(piece for piece, _ in split) == shown
+
+
+def test_chapters_are_known_by_the_names_of_their_files():
+    assert chapter_links.chapters({"notebooks/07_loop", "book/intro"}) == {7: "notebooks/07_loop"}

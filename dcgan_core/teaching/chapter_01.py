@@ -115,4 +115,10 @@ def check_summary(summary: Callable[[Sequence[float]], tuple[float, float, float
     require(
         (low, high) == (0.2, 0.9), f"The seeds span 0.2 to 0.9, but yours says {low:g} to {high:g}: keep the extremes."
     )
+    even = summary([0.4, 0.1, 0.2, 0.9])[0]
+    require(
+        abs(even - 0.3) < 1e-9,
+        f"Of an even number of values, the median is the mean of the two in the middle: 0.3 for 0.1, 0.2, 0.4, 0.9; "
+        f"yours says {even:g}.",
+    )
     return "Five seeds are few, so the book shows all that they span."

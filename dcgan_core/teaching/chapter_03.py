@@ -34,21 +34,21 @@ def forces(generator: nn.Module, discriminator: nn.Module, latents: Tensor) -> t
     return fakes.detach(), gradient, probability
 
 
-def draw_moment(axes: Axes, moment: Moment, real: Tensor, *, num_arrows: int = 60) -> None:
+def draw_moment(axes: Axes, moment: Moment, real: Tensor, *, num_arrows: int = 24) -> None:
     """Draws one moment of the game: D as shading, real points, fakes, and the direction of the force on some fakes."""
     step, fakes, gradient, probability = moment
     extent = (-HALF_WIDTH, HALF_WIDTH) * 2
     axes.imshow(probability, origin="lower", extent=extent, cmap=SHADES, vmin=0, vmax=1, interpolation="bilinear")
     axes.scatter(real[:, 0], real[:, 1], s=4, color=REAL, label="real")
     axes.scatter(fakes[:, 0], fakes[:, 1], s=6, color=FAKE, label="fake")
-    arrows = 0.45 * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    arrows = 0.8 * gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-12)
     axes.quiver(
         *fakes[:num_arrows].T,
         *arrows[:num_arrows].T,
         angles="xy",
         scale_units="xy",
         scale=1,
-        width=0.006,
+        width=0.008,
         color=NEUTRAL,
     )
     axes.set(xlim=extent[:2], ylim=extent[:2], xticks=[], yticks=[], title=f"step {step:,}")
@@ -60,6 +60,7 @@ def show_moments(moments: Sequence[Moment], real: Tensor) -> None:
     _, panels = plt.subplots(2, 2, figsize=(5.6, 5.9))
     for axes, moment in zip(panels.flat, moments, strict=True):
         draw_moment(axes, moment, real)
+    panels[0, 0].legend(loc="upper left", markerscale=3, framealpha=0.9)
 
 
 def film(moments: Sequence[Moment], real: Tensor) -> HTML:
@@ -74,7 +75,7 @@ def film(moments: Sequence[Moment], real: Tensor) -> HTML:
         alt="Film of a game in the plane: a clump of fake points in the middle is pulled apart by arrows towards a "
         "ring of eight clusters of real points, while the shading of the discriminator changes under them.",
         caption="The whole game as a film. Shading: D(x), orange for surely fake, blue for surely real. Arrows: the "
-        "direction in which each fake is pushed.",
+        "direction in which some of the fakes are pushed.",
     )
 
 
@@ -141,17 +142,23 @@ def _jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
 @check
 def check_turns(turns: Callable[[float, float, float], tuple[float, float]]) -> str:
     """Exercise 03.3: one iteration of the bilinear game in turns, b first."""
-    a, b = turns(1.0, 0.0, 0.1)
+    a, b = turns(1.0, 0.5, 0.1)  # both coordinates differ from 0, so that every order of moves ends elsewhere
+    pair = round(a, 9), round(b, 9)
+    require(pair != (0.95, 0.6), "Both moved from the old position: that is 'at once'. In turns, a answers the new b.")
+    require(pair != (0.95, 0.595), "a moved first, and b answered the new a. Here b moves first.")
+    require(b > 0.5, "b moved down, but it is the player that raises V: add its gradient.")
+    require(a < 1.0, "a moved up, but it is the player that lowers V: subtract its gradient.")
     require(
-        (round(a, 9), round(b, 9)) != (1.0, 0.1),
-        "Both moved from the old position: that is 'at once'. In turns, a answers the new b.",
+        pair == (0.94, 0.6),
+        f"From (1, 0.5) with rate 0.1 the new pair is (0.94, 0.6), but yours is ({a:g}, {b:g}).",
     )
-    require(round(b, 9) != -0.1, "b moved down, but it is the player that raises V: add its gradient.")
-    require(round(a, 9) != 1.01, "a moved up, but it is the player that lowers V: subtract its gradient.")
+    a, b = turns(1.0, 0.0, 0.2)
     require(
-        (round(a, 9), round(b, 9)) == (0.99, 0.1),
-        f"From (1, 0) with rate 0.1 the new pair is (0.99, 0.1), but yours is ({a:g}, {b:g}).",
+        (round(a, 9), round(b, 9)) == (0.96, 0.2),
+        f"From (1, 0) with rate 0.2 the new pair is (0.96, 0.2), but yours is ({a:g}, {b:g}): use the rate you are "
+        "given.",
     )
+    a, b = 1.0, 0.0
     for _ in range(500):
         a, b = turns(a, b, 0.1)
     radius = float(np.hypot(a, b))

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from dcgan_core.models import Discriminator, Generator, num_parameters
 from dcgan_core.teaching.exercises import check, require
-from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, image_grid
+from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL
 
 Shape = tuple[int, ...]
 Step = tuple[nn.Module, Shape, Shape]  # a layer, what goes in, what comes out, both without the batch
@@ -99,15 +98,14 @@ def _between(layer: nn.Module, before: Shape, after: Shape) -> str:
 
 
 def plot_receptive_fields(gradients: Sequence[Tensor], corners: Sequence[tuple[int, int]]) -> None:
-    """One panel for each layer: |gradient| (S, S) of one unit by pixel, logarithmic; blank where it is exactly zero.
+    """One panel for each layer: size of the gradient (S, S) of one unit by pixel; blank where it is exactly zero.
 
     `corners` are the first and last pixel of the field that the formula gives, on both axes; drawn as a square.
     """
     figure, panels = plt.subplots(2, 2, figsize=(5.2, 5.4))
     for block, (axes, gradient, (first, last)) in enumerate(zip(panels.flat, gradients, corners, strict=True), start=1):
-        size = gradient.abs().numpy()
-        shown = np.ma.masked_equal(size / size.max(), 0)
-        picture = axes.imshow(np.ma.log10(shown), cmap="cividis", vmin=-3, vmax=0, interpolation="nearest")
+        shown = np.ma.masked_equal((gradient / gradient.max()).numpy(), 0)
+        picture = axes.imshow(shown, cmap="cividis", vmin=0, vmax=1, interpolation="nearest")
         square = Rectangle(
             (first - 0.5, first - 0.5), last - first + 1, last - first + 1, fill=False, edgecolor=FAKE, lw=1.8
         )
@@ -116,49 +114,7 @@ def plot_receptive_fields(gradients: Sequence[Tensor], corners: Sequence[tuple[i
         axes.set(xticks=(0, 32, 63), yticks=(0, 32, 63))
         axes.grid(False)
     bar = figure.colorbar(picture, ax=panels, location="bottom", shrink=0.8, aspect=30)
-    bar.set_label("log10 of |gradient| / largest")
-
-
-def plot_activations(rows: Sequence[tuple[str, Tensor]], image: Tensor, title: str, *, columns: int = 8) -> None:
-    """Rows of feature maps (C, H, W), each row the maps that vary most over their places; and the image (C, S, S).
-
-    Every map has its own scale, black for its smallest and white for its largest value.
-    """
-    figure = plt.figure(figsize=(5.6, 0.5 * len(rows) + 0.3))
-    grid = figure.add_gridspec(len(rows), columns + 3)
-    for row, (label, maps) in enumerate(rows):
-        chosen = maps.flatten(1).var(dim=1).argsort(descending=True, stable=True)[:columns]
-        for column, channel in enumerate(chosen.tolist()):
-            axes = figure.add_subplot(grid[row, column])
-            axes.imshow(maps[channel].numpy(), cmap="gray", interpolation="nearest")
-            _bare(axes)
-            if not column:
-                axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=10)
-    axes = figure.add_subplot(grid[:, columns:])
-    axes.imshow(image_grid(image[None], 1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    _bare(axes)
-    axes.set_title(title, fontsize=10)
-
-
-def plot_votes(images: Tensor, votes: Tensor, logits: Tensor) -> None:
-    """Above the images (N, C, S, S), below what each place of the 4x4 maps adds to the logit, votes (N, 4, 4)."""
-    figure, panels = plt.subplots(2, len(images), figsize=(5.6, 2.6))
-    limit = float(votes.abs().max())
-    for column, (image, vote, logit) in enumerate(zip(images, votes, logits, strict=True)):
-        panels[0, column].imshow(image_grid(image[None], 1), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        picture = panels[1, column].imshow(vote.numpy(), cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
-        panels[1, column].set_xlabel(f"{float(logit):+.1f}")
-        _bare(panels[0, column])
-        _bare(panels[1, column])
-    panels[0, 0].set_title("real", loc="left")
-    panels[0, len(images) // 2].set_title("generated", loc="left")
-    figure.colorbar(picture, ax=panels[1, :], location="bottom", shrink=0.7, aspect=30, label="vote, in logits")
-
-
-def _bare(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
+    bar.set_label("size of the gradient / largest")
 
 
 @check

@@ -174,6 +174,12 @@ def check_transposed(transposed: Callable[[Tensor, Tensor, int], Tensor]) -> str
         torch.equal(even, conv_transpose1d(torch.ones(1, 1, 4), torch.ones(1, 1, 4), stride=2).flatten()),
         "It is right for kernel 3, but not for a kernel of 4.",
     )
+    wide = conv_transpose1d(signal.view(1, 1, -1), kernel.view(1, 1, -1), stride=3).flatten()
+    found = transposed(signal, kernel, 3)
+    require(
+        found.shape == wide.shape and torch.allclose(found, wide),
+        "It is right for stride 2, but not for a stride of 3: use the stride that you are given.",
+    )
     return "Each value paints one scaled kernel, and overlaps add."
 
 

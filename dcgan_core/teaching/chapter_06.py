@@ -128,9 +128,9 @@ def gradient_flow(network: nn.Module, images: Tensor) -> tuple[float, float]:
     return float(gradient.flatten(1).norm(dim=1).median()), stopped / values
 
 
-def _show_map(axes: Axes, values: Tensor, title: str) -> None:
-    """Draws one map (H, W), with zero in the middle of the colours."""
-    limit = float(values.abs().max()) or 1.0
+def _show_map(axes: Axes, values: Tensor, title: str, limit: float | None = None) -> None:
+    """Draws one map (H, W), with zero in the middle of colours that reach to `limit`, or to its own largest value."""
+    limit = limit or float(values.abs().max()) or 1.0
     axes.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
     axes.set_title(title, fontsize=9)
     axes.set_xticks([])
@@ -140,14 +140,14 @@ def _show_map(axes: Axes, values: Tensor, title: str) -> None:
 
 
 def plot_reductions(image: Tensor, response: Tensor, reduced: Mapping[str, Tensor]) -> None:
-    """An image (S, S), a filter's response at every place (H, W), and what each way of halving keeps of it."""
+    """An image (S, S), a filter's response (H, W), and what each way of halving keeps of it, on one colour scale."""
     _, axes = plt.subplots(1, 2 + len(reduced), figsize=(5.6, 1.5))
     axes[0].imshow(image, cmap="gray", interpolation="nearest")
     axes[0].set_title("image", fontsize=9)
     axes[0].set_axis_off()
-    _show_map(axes[1], response, "stride 1")
-    for place, (name, values) in zip(axes[2:], reduced.items(), strict=True):
-        _show_map(place, values, name)
+    limit = float(response.abs().max())
+    for place, (name, values) in zip(axes[1:], {"stride 1": response, **reduced}.items(), strict=True):
+        _show_map(place, values, name, limit)
 
 
 def plot_maps(rows: Mapping[str, Tensor]) -> None:
@@ -212,6 +212,18 @@ def plot_contributions(images: Tensor, contributions: Tensor, titles: list[str])
     figure.colorbar(drawn, ax=axes[1, :], label="adds to logit", shrink=0.9)
 
 
+def plot_pixel_gradients(images: Tensor, gradients: Tensor, pixels_moved: Tensor, redrawn: Tensor) -> None:
+    """Images (N, 1, S, S), the gradient of their logits, and what follows from it in pixels and in latents, in rows."""
+    rows = {"fake": images, "gradient": gradients, "pixels\nmoved": pixels_moved, "latent\nmoved": redrawn}
+    _, axes = plt.subplots(len(rows), len(images), figsize=(5.6, 3.1))
+    for line, (name, row) in zip(axes, rows.items(), strict=True):
+        for place, image in zip(line, row, strict=True):
+            _show_map(place, image[0], "")
+            if name != "gradient":
+                place.images[0].set(cmap="gray", clim=(-1, 1))
+        line[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+
+
 def plot_losses(logits: Tensor, losses: Mapping[str, Tensor], seen: Tensor) -> None:
     """Ways to compute one loss over the logit, above the logits that a trained network gives."""
     figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(5.2, 3.8), height_ratios=(3, 1))
@@ -229,45 +241,11 @@ def plot_losses(logits: Tensor, losses: Mapping[str, Tensor], seen: Tensor) -> N
     figure.align_ylabels()
 
 
-def measured_field(blocks: int, kernel: int, stride: int) -> int:
-    """Side of the square of pixels that one value depends on, found by sending a gradient back from it."""
-    layers = [nn.Conv2d(1, 1, kernel, stride, bias=False).double() for _ in range(blocks)]
-    for layer in layers:
-        nn.init.ones_(layer.weight)
-    size = 1
-    for _ in range(blocks):
-        size = (size - 1) * stride + kernel
-    pixels = torch.zeros(1, 1, size + 4, size + 4, dtype=torch.float64, requires_grad=True)
-    nn.Sequential(*layers)(pixels)[0, 0, 0, 0].backward()
-    assert pixels.grad is not None
-    return int((pixels.grad[0, 0] != 0).any(dim=0).sum())
-
-
-@check
-def check_receptive_field(field: Callable[[int, int, int], int]) -> str:
-    """Exercise 06.1: side of the square of pixels that one value sees after some strided convolutions."""
-    one = field(1, 4, 2)
-    require(one == 4, f"After one convolution with kernel 4, a value sees 4 pixels in a row; yours says {one}.")
-    for blocks, kernel, stride in ((2, 4, 2), (3, 4, 2), (3, 3, 2), (4, 4, 2), (3, 3, 1)):
-        expected, found = measured_field(blocks, kernel, stride), field(blocks, kernel, stride)
-        hint = ""
-        if found == 1 + blocks * (kernel - 1) and stride > 1:
-            hint = " That is the answer for stride 1: after a stride of 2, neighbouring values lie 2 pixels apart."
-        elif found == kernel**blocks:
-            hint = " Neighbouring windows overlap, so the sizes do not multiply."
-        require(
-            found == expected,
-            f"With {blocks} convolutions, kernel {kernel} and stride {stride}, a gradient sent back from one value "
-            f"reaches {expected} pixels in a row; yours says {found}.{hint}",
-        )
-    return "It agrees with what a gradient reaches, for five stacks of convolutions."
-
-
 @check
 def check_mixed_statistics(
     statistics: Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]],
 ) -> str:
-    """Exercise 06.2: mean and variance of a batch of which a given share is real."""
+    """Exercise 06.1: mean and variance of a batch of which a given share is real."""
     torch.manual_seed(0)
     for num_real, num_fake in ((32, 32), (48, 16)):
         real = torch.randn(num_real, 5, dtype=torch.float64) * 2 + 1
@@ -297,7 +275,7 @@ def check_mixed_statistics(
 
 @check
 def check_dropout(drop: Callable[[Tensor, float, bool], Tensor]) -> str:
-    """Exercise 06.3: dropout of whole channels, in train mode and in eval mode."""
+    """Exercise 06.2: dropout of whole channels, in train mode and in eval mode."""
     torch.manual_seed(0)
     maps = torch.rand(200, 20, 4, 4) + 1
     same = drop(maps, 0.25, False)
@@ -314,6 +292,10 @@ def check_dropout(drop: Callable[[Tensor, float, bool], Tensor]) -> str:
     require(
         bool((zeros.any(2) != zeros.any(2)[:1]).any()),
         "All images lose the same channels: each image gets draws of its own.",
+    )
+    require(
+        not bool((zeros.all(2) == zeros.all(2)[:, :1]).all()),
+        "Each image loses all of its channels or none: one draw decides about one channel, not about the image.",
     )
     share = float(zeros.float().mean())
     require(
@@ -332,7 +314,7 @@ def check_dropout(drop: Callable[[Tensor, float, bool], Tensor]) -> str:
 
 @check
 def check_softplus(function: Callable[[Tensor], Tensor]) -> str:
-    """Exercise 06.4: softplus by hand, right at both ends in float32."""
+    """Exercise 06.3: softplus by hand, right at both ends in float32."""
     middle = torch.tensor([-3.0, 0.0, 2.0])
     require(
         torch.allclose(function(middle), softplus(middle), atol=1e-5),

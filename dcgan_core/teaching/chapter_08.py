@@ -212,7 +212,7 @@ SHORT = {  # for the columns of a table
     "healthy": "none",
     "discriminator too strong": "strong",
     "collapsed": "coll.",
-    "circling": "circles",
+    "circling": "circle",
     "overflow": "overf.",
     "wrong range": "range",
     "wrong mode": "mode",
@@ -265,49 +265,122 @@ def show_run(run: Run) -> Figure:
     return figure
 
 
+TELLING = {  # two curves to look at in each game; the second one gives it away
+    "discriminator too strong": ("D(G(z))", "gradient G"),
+    "collapsed": ("diversity", "gradient G"),
+    "circling": ("loss D", "motion"),
+    "wrong range": ("loss D", "darkest"),
+    "wrong mode": ("diversity", "gap"),
+    "dead generator": ("loss G", "gradient G"),
+}
+
+
+def show_beside(runs: Mapping[str, Run], name: str) -> Figure:
+    """The two telling curves of a game beside those of the healthy one, and ten samples below them."""
+    run, healthy = runs[name], runs["healthy"]
+    figure = plt.figure(figsize=(5.6, 3.0))
+    panels = figure.subplot_mosaic([["left", "right"], ["samples", "samples"]], height_ratios=[1, 0.42])
+    for key, curve in zip(("left", "right"), TELLING[name], strict=True):
+        axes = panels[key]
+        axes.plot(healthy.log["updates"], healthy.log[curve], "--", color=NEUTRAL, linewidth=1.2, label="healthy")
+        axes.plot(run.log["updates"], run.log[curve], color=FAKE, label="this game")
+        axes.set(title=curve, xlabel="updates")
+        if curve.startswith("gradient"):
+            axes.set_yscale("symlog", linthresh=1e-2)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=9, ncols=2, loc="outside upper center")
+    panels["samples"].imshow(
+        magnified(image_grid(run.samples[:10], 10), 4), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
+    )
+    panels["samples"].set_axis_off()
+    return figure
+
+
+def show_side_by_side(runs: Mapping[str, Run]) -> Figure:
+    """Small multiples: a row for each game that has curves, a column for each quantity; the telling one is tinted."""
+    columns = {"loss D": 4.0, "D(G(z))": 1.0, "gradient G": 300.0, "diversity": 1.6, "motion": 3.0, "gap": 0.6}
+    limits = {name: (-0.07 * top, top) for name, top in columns.items()}
+    limits |= {"gradient G": (-3e-3, 300), "darkest": (-1.1, 0.2)}
+    games = {name: run for name, run in runs.items() if name != "overflow"}  # which ends at once
+    figure, rows = plt.subplots(len(games), len(limits), figsize=(5.6, 0.68 * len(games) + 0.4), sharex=True)
+    for line, (name, run) in zip(rows, games.items(), strict=True):
+        for axes, (curve, limit) in zip(line, limits.items(), strict=True):
+            if curve in TELLING.get(name, ())[1:]:
+                axes.set_facecolor("#fde9dc")
+            axes.plot(run.log["updates"], run.log[curve], color=FAKE if name in TELLING else REAL, linewidth=1)
+            if curve == "gradient G":
+                axes.set_yscale("symlog", linthresh=1e-2)
+            axes.set(ylim=limit, xticks=[], yticks=[])
+            axes.minorticks_off()
+            axes.grid(False)
+        line[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center", fontsize=8)
+    for axes, curve in zip(rows[0], limits, strict=True):
+        axes.set_title(curve, fontsize=8.5)
+    return figure
+
+
 @check
 def check_gradient_norm(norm: Callable[[nn.Module], float]) -> str:
     """Exercise 08.1: the length of all gradients of a network."""
     network = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))
     require(float(norm(network)) == 0, "Before any backward pass there are no gradients: the norm should be 0.")
     first, second = list(network[0].parameters()), list(network[1].parameters())
-    first[0].grad, first[1].grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
-    second[0].grad, second[1].grad = torch.tensor([[12.0]]), None
+    first[0].grad, first[1].grad = torch.tensor([[2.0, -3.0]]), torch.tensor([6.0])
+    second[0].grad, second[1].grad = torch.tensor([[24.0]]), None
     found = float(norm(network))
     weights = math.sqrt(sum(float(weight.detach().square().sum()) for weight in network.parameters()))
     require(abs(found - weights) > 1e-4, "You measure the weights and not their gradients: use weight.grad.")
-    require(
-        abs(found - 19) > 1e-4,
-        "You add the norms of the layers. As one vector, (3, 4, 12) has the length 13: add the *squares*, then take "
-        "the root.",
-    )
-    require(abs(found - 169) > 1e-2, "That is the square of the norm: take the root.")
-    require(abs(found - 13) < 1e-4, f"Gradients 3, 4 and 12 have the norm 13 together, and yours is {found:.4g}.")
-    return "One number a network, whatever its layers."
+    for wrong, named in ((35, "absolute values"), (29, "gradients"), (30 + math.sqrt(13), "norms of the weights")):
+        require(
+            abs(found - wrong) > 1e-4,
+            f"You add the {named}. As one vector, (2, -3, 6, 24) has the length 25: add the *squares*, then take the "
+            "root.",
+        )
+    require(abs(found - 31) > 1e-4, "You add the norms of the layers: add the *squares* of all numbers, then the root.")
+    require(abs(found - 625) > 1e-2, "That is the square of the norm: take the root.")
+    require(abs(found - 25) < 1e-4, f"Gradients 2, -3, 6 and 24 have the norm 25 together, and yours is {found:.4g}.")
+    return "One number per network, whatever its layers."
 
 
 @check
 def check_motion(motion: Callable[[Tensor, Tensor], float]) -> str:
     """Exercise 08.2: how much the watched images move, compared with how much they differ from one another."""
     torch.manual_seed(0)
-    now = torch.randn(64, 1, 4, 4)
+    levels = torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4)  # pixels differ in level and in spread
+    now = levels + (1.5 + levels) * torch.randn(64, 1, 4, 4)
     require(float(motion(now, now)) == 0, "Nothing has moved, so the motion is 0.")
-    before = now + 0.5
-    spread = float(now.std(dim=0).mean())
+    moved = (now - now.mean(dim=0)) * 0.4 + 0.3  # other images than now: less spread, and of both signs
+    before = now - moved
+    distance, spread = float(moved.abs().mean()), float(now.std(dim=0).mean())
     found = float(motion(now, before))
+    for wrong, why in (
+        (
+            distance,
+            "That is how far the pixels moved. Divide by how much the images differ from one another, or a change of "
+            "contrast looks like a change of speed.",
+        ),
+        (
+            float(moved.mean()) / spread,
+            "Movements of both signs cancel in yours: take the absolute value of each difference, then the mean.",
+        ),
+        (
+            float(moved.square().mean().sqrt()) / spread,
+            "That is the root of the mean square. Take the mean of the absolute differences, which one pixel that "
+            "jumps does not rule.",
+        ),
+        (
+            distance / float(now.std()),
+            "You divide by the standard deviation of all numbers, which also counts how pixels differ within an image. "
+            "Take it over the images, pixel by pixel, then the mean.",
+        ),
+        (distance / float(before.std(dim=0).mean()), "You divide by the spread of `before`: divide by that of `now`."),
+    ):
+        require(abs(found - wrong) > 1e-4, why)
+    require(abs(found) > 1e-3, "Images that moved must not cancel: take the absolute value of each difference.")
     require(
-        abs(found - 0.5) > 1e-4,
-        "That is how far the pixels moved. Divide by how much the images differ from one another, or a change of "
-        "contrast looks like a change of speed.",
-    )
-    require(
-        abs(found) > 1e-3,
-        "A shift of all pixels by one half must not cancel: take the absolute value of each difference, then the mean.",
-    )
-    require(
-        abs(found - 0.5 / spread) < 0.05,
-        f"Images that moved by 0.5 everywhere and differ by {spread:.3f} have moved by {0.5 / spread:.3f}; yours is "
-        f"{found:.3f}. The spread is the standard deviation over the images, pixel by pixel, then the mean.",
+        abs(found - distance / spread) < 1e-3,
+        f"Images that moved by {distance:.3f} on average and differ by {spread:.3f} have moved by "
+        f"{distance / spread:.3f}; yours is {found:.3f}. The spread is the standard deviation over the images, pixel "
+        "by pixel, then the mean.",
     )
     mirrored = float(motion(now, now.flip(0)))
     require(mirrored > 0.5, "Other images at every latent are a large motion, though the set is the same.")
@@ -321,7 +394,7 @@ def check_healthy_loss(loss: float) -> str:
     require(abs(loss - 2) > 1e-3, "That is in bits. Use the natural logarithm.")
     require(loss > 0, "The loss is minus a logarithm of a number below 1, so it is positive.")
     require(abs(loss - 2 * math.log(2)) < 1e-3, f"With D = 1/2 everywhere it is {2 * math.log(2):.3f}, not {loss:.3f}.")
-    return "And it is the same for a game that has collapsed, so it is not a sign of health."
+    return "Games that run in circles have the same loss, so it is not a sign of health."
 
 
 @check
@@ -329,8 +402,8 @@ def check_diagnosis(diagnosis: Callable[[dict[str, float]], str]) -> str:
     """Exercise 08.4: names three illnesses from the medians of four curves."""
     cases = [
         ({"right": 0.72, "gradient": 3.1, "diversity": 0.96}, "healthy", "nothing is wrong here"),
-        ({"right": 1.0, "gradient": 95.0, "diversity": 0.23}, "strong", "a sure judge and a steep gradient"),
-        ({"right": 1.0, "gradient": 1e-4, "diversity": 0.01}, "collapsed", "a sure judge, but hardly any gradient"),
+        ({"right": 1.0, "gradient": 95.0, "diversity": 0.23}, "strong", "a confident judge and a steep gradient"),
+        ({"right": 1.0, "gradient": 1e-4, "diversity": 0.01}, "collapsed", "a confident judge, but almost no gradient"),
         ({"right": 1.0, "gradient": 0.0, "diversity": 0.31}, "dead", "no gradient at all: ask for that first"),
         ({"right": 0.5, "gradient": 0.3, "diversity": 0.2}, "collapsed", "samples alike, and a judge at a coin toss"),
     ]

@@ -207,4 +207,11 @@ def check_limit(limit: Callable[[Sequence[int], Sequence[float]], float]) -> str
             f"For the scores {', '.join(f'{score:.1f}' for score in scores)} at n = 500 to 5,000, yours is {found:.2f} "
             f"and not {true:.2f}: {hint}",
         )
+    noisy = [15.0 + 6000 / size + noise for size, noise in zip(sizes, (1.0, -1.5, 0.5, 0.8), strict=True)]
+    expected, found = float(np.polyfit([1 / size for size in sizes], noisy, 1)[1]), float(limit(sizes, noisy))
+    require(
+        abs(found - expected) < 1e-3,
+        f"Scores with noise do not lie on one line. The line of least squares ends at {expected:.2f}, and yours at "
+        f"{found:.2f}: use all of the scores.",
+    )
     return "The line over 1/n meets the axis at the score of infinitely many samples."

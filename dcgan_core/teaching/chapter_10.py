@@ -30,7 +30,7 @@ from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS, MIXTURES, Ensemble
 from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.teaching.chapter_03 import SHADES
 from dcgan_core.teaching.exercises import check, require
-from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL
+from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, NEUTRAL, REAL
 from dcgan_core.teaching.replay import replay
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -270,16 +270,26 @@ def show_dependence(results: Mapping[str, Mapping[str, Mapping[str, Mapping[str,
 
 
 def show_letter_shares(shares: Mapping[str, tuple[Sequence[int], Tensor]], letters: Sequence[str]) -> None:
-    """Which letters the recognised samples are, over time: shares (T, 26) at updates (T,) for each game."""
-    _, panels = plt.subplots(len(shares), 1, figsize=(5.6, 2.5 * len(shares)), sharex=True, squeeze=False)
+    """Which letters the recognised samples are, over time: shares (T, 26) at updates (T,) for each game.
+
+    A letter that ever has a fifth of them gets a colour and its name, as long as there are colours; the rest is grey.
+    """
+    _, panels = plt.subplots(len(shares), 1, figsize=(5.6, 2.3 * len(shares)), sharex=True, squeeze=False)
+    colours = (REAL, FAKE, DISCRIMINATOR, *EXTRA)
     for axes, (name, (steps, share)) in zip(panels.flat, shares.items(), strict=True):
-        picture = axes.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-        axes.set_title(name)
-        axes.set_yticks(range(0, len(steps), 2), [f"{step:,}" for step in steps[::2]])
-        axes.set_xticks(range(len(letters)), letters, fontsize=8)
-        axes.set_ylabel("updates")
+        peaks = share.amax(dim=0)
+        named = [int(letter) for letter in peaks.argsort(descending=True)[: len(colours)] if peaks[letter] >= 0.2]
+        rest = share.sum(dim=1) - share[:, named].sum(dim=1)
+        axes.stackplot(
+            list(steps),
+            [*share[:, named].T.tolist(), rest.tolist()],
+            labels=[*(letters[letter] for letter in named), "others"],
+            colors=[*colours[: len(named)], "#cccccc"],
+        )
+        axes.set(title=name, ylabel="share of\nrecognised", ylim=(0, 1), xlim=(min(steps), max(steps)))
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
         axes.grid(False)
-        plt.colorbar(picture, ax=axes, label="share of recognised", format=lambda share, _: f"{share:.0%}")
+    panels[-1, 0].set_xlabel("updates")
 
 
 @check
@@ -373,6 +383,12 @@ def check_support(support: Callable[[int, float], float]) -> str:
             abs(found / size**2 - 1) > 1e-6,
             f"{case}: {size} squared is a rule of thumb for a share near one half, and here it is off. How many pairs "
             "are there in a batch?",
+        )
+        pairs_with_itself = size**2 / 2 / -math.log(1 - share)
+        require(
+            abs(found / pairs_with_itself - 1) > 1e-3,
+            f"{case}: you count size squared / 2 pairs, which pairs each sample with itself, too; n (n - 1) / 2 are "
+            "left.",
         )
         require(abs(found / true - 2) > 0.1, f"{case}: yours is twice too large. A batch of n has n (n - 1) / 2 pairs.")
         require(

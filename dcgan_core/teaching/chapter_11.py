@@ -174,12 +174,18 @@ def check_lower_bound(bound: Callable[[np.ndarray, np.ndarray, np.ndarray, np.nd
         "In another order of the same points your bound changes. The largest slope is over all pairs of points, not "
         "over those that happen to stand side by side in the list.",
     )
+    flat = float(bound(points, -points / 2, p, q))
+    require(
+        abs(flat - 5) < 1e-9,
+        f"For scores that fall by 1/2 for each unit you prove only {flat:g}: scores that are flatter than allowed may "
+        "be stretched, so divide by the largest slope here, too.",
+    )
     return "Any scores at all give a bound from below; the critic looks for those that give the largest one."
 
 
 @check
 def check_true_distance(distance: Callable[[float, float], float]) -> str:
-    """Exercise 11.4: what a penalised critic's reading of a shift says about the distance."""
+    """Exercise 11.4: what a penalised critic's reading of two points says about their distance."""
     for true, weight in ((2.0, 10.0), (4.0, 10.0), (1.0, 0.1)):
         reading = true + true**2 / (2 * weight)
         value = float(distance(reading, weight))

@@ -202,11 +202,11 @@ def show_terms(counts: Sequence[int], first: Sequence[float], second: Sequence[f
 
 
 def show_cost(
-    counts: Sequence[int], seconds: Mapping[str, Sequence[float]], memory: Mapping[str, Sequence[float]]
+    counts: Sequence[int], flops: Mapping[str, Sequence[float]], memory: Mapping[str, Sequence[float]]
 ) -> None:
-    """Time and memory of a generator update against the number of steps ahead, as ratios to none."""
+    """Arithmetic and memory of a generator update against the number of steps ahead, as ratios to none."""
     _, panels = plt.subplots(2, 1, figsize=(5.2, 4.6), sharex=True)
-    for axes, what, values in zip(panels, ("time", "saved memory"), (seconds, memory), strict=True):
+    for axes, what, values in zip(panels, ("FLOPs", "saved memory"), (flops, memory), strict=True):
         for (name, line), colour, marker in zip(values.items(), (REAL, EXTRA[1]), "os", strict=True):
             axes.plot(counts, np.array(line) / line[0], marker=marker, color=colour, label=name)
         axes.set(ylabel=f"{what}, ratio to k = 0", ylim=(0, None))
@@ -227,28 +227,31 @@ def show_race(results: Mapping[str, Mapping[str, Any]], *, over: str) -> None:
             axes.plot(
                 place,
                 np.median(values, axis=1),
-                **{"color": COLOURS[name], "marker": MARKERS[name], "markevery": 4, "markersize": 5, "label": name},
+                **{"color": COLOURS[name], "marker": MARKERS[name], "markevery": 4, "markersize": 5},
+                label=f"{name} (n = {values.shape[1]})",
                 linestyle=":" if name == "k = 0, longer" else "-",
             )
-            if over == "steps":
-                axes.fill_between(place, values.min(axis=1), values.max(axis=1), color=COLOURS[name], alpha=0.12)
+            alpha = 0.12 if over == "steps" else 0.07
+            axes.fill_between(place, values.min(axis=1), values.max(axis=1), color=COLOURS[name], alpha=alpha)
     for axes, label in zip(panels, labels, strict=True):
         axes.set_ylabel(label)
-    panels[0].legend(ncols=2, fontsize=9)
+    panels[0].legend(ncols=2, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1))
     units = {"steps": "generator updates", "seconds": "time, in units of the whole run with k = 0"}
     panels[-1].set_xlabel(units[over])
     if over == "seconds":
-        panels[-1].set_xscale("symlog", linthresh=0.1)
+        panels[-1].set(xscale="log", xlim=(0.2, None))
 
 
 def show_last_points(results: Mapping[str, Mapping[str, Any]]) -> None:
-    """Where the samples of the first seed lie at the end, one panel for each method."""
+    """Where the samples of the first seed lie at the end, one panel for each method, with the median of all seeds."""
     centres = ring().centres
-    _, panels = plt.subplots(2, 3, figsize=(5.6, 4.1), sharex=True, sharey=True)
+    _, panels = plt.subplots(2, 3, figsize=(5.6, 4.6), sharex=True, sharey=True)
     for axes, (name, result) in zip(panels.flat, results.items(), strict=True):
         axes.scatter(*np.array(result["points"]).T, s=4, color=FAKE)
         axes.scatter(*centres.T, s=60, facecolors="none", edgecolors=REAL)
-        axes.set(title=name, aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[])
+        covered = result["covered"][-1]
+        axes.set_title(f"{name}\nhere {covered[0]}, median {np.median(covered):g}", fontsize=10)
+        axes.set(aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[])
 
 
 @check

@@ -58,8 +58,10 @@ def show_landscape(shares: Tensor, errors: Tensor) -> Figure:
     """The error (lines, points) on straight lines from the true latent (share 0) to found ones (share 1)."""
     figure, axes = plt.subplots(figsize=(5.4, 3.0))
     colours = (REAL, FAKE, DISCRIMINATOR, *EXTRA)
-    for line, colour, style in zip(errors, colours, ("-", "--", "-.", ":") * 2, strict=False):
-        axes.plot(shares, line, style, color=colour)
+    for rank, (line, colour, style) in enumerate(zip(errors, colours, ("-", "--", "-.", ":") * 2, strict=False), 1):
+        axes.plot(
+            shares, line, style, color=colour, label="best start" if rank == 1 else f"no. {rank} of {len(errors)}"
+        )
     for place, name in ((0, "true"), (1, "found")):
         axes.axvline(place, color=NEUTRAL, linewidth=0.8)
         axes.annotate(
@@ -68,6 +70,7 @@ def show_landscape(shares: Tensor, errors: Tensor) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("share of the way from the true latent to a found one")
     axes.set_ylabel("error, mean square")
+    axes.legend(fontsize=9)
     return figure
 
 

@@ -33,7 +33,7 @@ def run(namespace: dict[str, Any], *definitions: str) -> None:
 
 @pytest.fixture(scope="module")
 def line(one_thread: None) -> dict[str, Any]:
-    """The names of the chapter after its first cells: truth, data, held_out, distance and the fitted bells."""
+    """The names of the chapter after its first cells: truth, data, held_out, distance and the fitted Gaussians."""
     namespace: dict[str, Any] = {}
     run(namespace, "truth = MixtureSameFamily", "def distance", "def column")
     return namespace
@@ -56,13 +56,13 @@ def test_a_copier_comes_nearly_as_close_as_real_data_and_makes_nothing_new(line)
         torch.manual_seed(seed)
         data = truth.sample((5_000,))
         copies = data[torch.randint(5_000, (10_000,))]
-        bell = norm(data.mean(), data.std()).rvs(10_000, random_state=seed)
+        gaussian = norm(data.mean(), data.std()).rvs(10_000, random_state=seed)
         assert torch.isin(copies, data).all()
         assert distance(copies, held_out) < 0.15
-        assert distance(torch.from_numpy(bell).float(), held_out) > 0.35
+        assert distance(torch.from_numpy(gaussian).float(), held_out) > 0.35
 
 
-def test_three_bells_reach_the_truths_likelihood_and_one_does_not(line):
+def test_three_gaussians_reach_the_truths_likelihood_and_one_does_not(line):
     """The ceiling is that of the expectation, so each comparison has the same held-out examples on both sides."""
     held_out = line["held_out"]
     ceiling = line["truth"].log_prob(held_out).mean().item()
@@ -71,7 +71,7 @@ def test_three_bells_reach_the_truths_likelihood_and_one_does_not(line):
     assert one < ceiling - 0.3
 
 
-def test_with_60_examples_more_bells_fit_these_better_and_held_out_examples_worse(line):
+def test_with_60_examples_more_gaussians_fit_these_better_and_held_out_examples_worse(line):
     gap, held = {count: [] for count in (3, 10)}, {count: [] for count in (1, 3, 10)}
     for seed in SEEDS:
         torch.manual_seed(seed)
@@ -98,20 +98,20 @@ def test_random_points_find_the_normalising_constant_in_2_dimensions_and_miss_it
     assert median(errors[20]) < -2
 
 
-def test_maximum_likelihood_covers_both_hills_and_the_reverse_direction_chooses_the_larger(line):
-    run(line, "def bell_at")
-    p, bell_at, divergence = line["two_hills"], line["bell_at"], line["divergence"]
-    covering = minimize(lambda values: divergence(p, bell_at(values)), (0, 0.0), method="Nelder-Mead").x
+def test_maximum_likelihood_covers_both_peaks_and_the_reverse_direction_chooses_the_larger(line):
+    run(line, "def gaussian_at")
+    p, gaussian_at, divergence = line["two_peaks"], line["gaussian_at"], line["divergence"]
+    covering = minimize(lambda values: divergence(p, gaussian_at(values)), (0, 0.0), method="Nelder-Mead").x
     seeking = [
-        minimize(lambda values: divergence(bell_at(values), p), (start, 0.0), method="Nelder-Mead")
+        minimize(lambda values: divergence(gaussian_at(values), p), (start, 0.0), method="Nelder-Mead")
         for start in (-3, 0, 3)
     ]
-    # the bell with the data's mean and variance, in closed form
+    # the Gaussian with the data's mean and variance, in closed form
     assert np.isclose(covering[0], -0.4, atol=0.01)
     assert np.isclose(np.exp(covering[1]), np.sqrt(0.25 + 0.6 * 0.4 * 16), atol=0.01)
     best = min(seeking, key=lambda fit: fit.fun)
     assert np.isclose(best.x[0], -2, atol=0.02) and np.isclose(best.fun, -np.log(0.6), atol=0.01)
-    assert p[np.argmax(bell_at(covering))] < 0.01 * p.max()  # its peak stands where nothing is
+    assert p[np.argmax(gaussian_at(covering))] < 0.01 * p.max()  # its peak stands where nothing is
 
 
 def test_the_gan_takes_about_forty_lines(line):
@@ -133,14 +133,14 @@ def test_a_generator_learns_the_line_from_samples_alone_and_leaves_too_many_of_i
     """With 500 steps instead of the chapter's thousands; valleys are within 0.3 of the cuts."""
     torch.manual_seed(1)
     held_out, distance = gan["held_out"], gan["distance"]
-    bell = torch.from_numpy(gan["one"].sample(10_000)[0][:, 0]).float()
+    gaussian = torch.from_numpy(gan["one"].sample(10_000)[0][:, 0]).float()
     with torch.no_grad():
         before = gan["network"](5)(torch.randn(5, 10_000, 1))[..., 0]
     generator = gan["train_gan"](gan["data"], 5, 500)
     with torch.no_grad():
         after = generator(torch.randn(5, 10_000, 1))[..., 0]
     distances = [distance(points, held_out) for points in after]
-    assert median(distances) < distance(bell, held_out)
+    assert median(distances) < distance(gaussian, held_out)
     assert median(distances) < 0.5 * median(distance(points, held_out) for points in before)
 
     def in_valleys(points: torch.Tensor) -> float:
@@ -167,7 +167,7 @@ def test_diffusion_with_a_perfect_network_needs_dozens_of_steps_and_is_then_near
 
 
 def test_half_of_the_examples_lie_left_of_the_first_valley(line):
-    """And the two cuts lie where the density has its lowest points between the hills."""
+    """And the two cuts lie where the density has its lowest points between the peaks."""
     cut = torch.tensor([-0.6, 1.55])
     shares = torch.bincount(torch.bucketize(line["held_out"], cut), minlength=3) / 10_000
     assert torch.allclose(shares, torch.tensor([0.5, 0.3, 0.2]), atol=0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -14,12 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from dcgan_core import recorded
 from dcgan_core.data import scale
 from dcgan_core.data.glyphs import render
+from dcgan_core.metrics import RECOGNISED_AT, letter_classifier
+from dcgan_core.metrics.features import measure
 from dcgan_core.models import Discriminator, Generator
 from dcgan_core.teaching.chapter_06 import (
     altered_discriminator,
     gradient_flow,
     learn_to_tell_apart,
-    measured_field,
     share_ranked,
     with_slope,
 )
@@ -90,10 +92,10 @@ def test_with_batch_norm_the_logits_of_real_images_depend_on_their_company(judge
         alone = judge(letters[:64])
         beside_fakes = judge(torch.cat([letters[:64], fakes[:64]]))[:64]
         beside_grey = judge(torch.cat([letters[:64], grey]))[:64]
-    assert (beside_fakes - alone).abs().mean() > 0.1
+    assert 0.1 < 1 - beside_fakes.mean() / alone.mean() < 0.3, "by a fifth or so"
     assert (beside_grey - alone).abs().mean() > 3 * (beside_fakes - alone).abs().mean(), "a little, and a lot"
-    assert (alone > 0).float().mean() > 0.9 and (beside_grey > 0).float().mean() < 0.6, "a large part count as fakes"
-    assert beside_grey.mean().abs() < 0.2 * alone.mean(), "nearly all conviction is gone"
+    assert (alone > 0).float().mean() > 0.9 and 0.4 < (beside_grey > 0).float().mean() < 0.7
+    assert beside_grey.mean().abs() < 0.2 * alone.mean(), "nearly all of their size is gone"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -168,16 +170,6 @@ def test_a_gradient_reaches_one_value_in_four_through_a_maximum_and_all_through_
     assert reached == [0.25, 1.0]
 
 
-def test_kernel_4_stride_2_needs_fewer_than_half_the_flops_of_kernel_3_and_pooling():
-    maps = torch.zeros(1, 24, 16, 16)
-    strided = flops(nn.Conv2d(24, 48, 4, stride=2, padding=1, bias=False), maps)
-    assert strided < 0.5 * flops(nn.Sequential(nn.Conv2d(24, 48, 3, padding=1, bias=False), nn.MaxPool2d(2)), maps)
-
-
-def test_after_three_blocks_a_value_sees_22_pixels_in_a_row():
-    assert measured_field(3, 4, 2) == 22
-
-
 def test_in_the_trained_network_a_relu_would_stop_many_gradients_and_hardly_shorten_the_one_at_the_image(run, fakes):
     relu, stopped = gradient_flow(with_slope(run.discriminator, 0.0), fakes[:128])
     leaky, none = gradient_flow(run.discriminator, fakes[:128])
@@ -219,18 +211,24 @@ def test_dropout_keeps_the_mean_and_does_nothing_in_eval_mode():
 
 
 @pytest.mark.slow
-def test_dropout_lowers_memorising_and_does_not_raise_the_held_out_score(small):
+def test_dropout_lowers_memorising_and_changes_the_held_out_score_by_no_more_than_the_seeds_differ(small):
     real, fake = small
     memorised, held_out = {}, {}
-    for p in (0.0, 0.5):
+    for p in (0.0, 0.25, 0.5):
         networks = [
             learn_to_tell_apart(altered_discriminator(dropout=p, seed=s), real[:100], fake[:1_000], steps=120, seed=s)
             for s in SEEDS
         ]
         memorised[p] = [share_ranked(network, real[:100], real[1_000:]) for network in networks]
         held_out[p] = [share_ranked(network, real[1_000:], fake[1_000:]) for network in networks]
-    assert median(memorised[0.0]) > median(memorised[0.5]) + 0.03 > 0.58
-    assert median(held_out[0.5]) < median(held_out[0.0]) + 0.05
+    assert median(memorised[0.0]) > median(memorised[0.25]) > median(memorised[0.5]) > 0.58
+    assert median(memorised[0.0]) > median(memorised[0.5]) + 0.03
+    for p in (0.25, 0.5):
+        assert abs(median(held_out[p]) - median(held_out[0.0])) < max(map(spread, held_out.values())), held_out
+
+
+def spread(values: list[float]) -> float:
+    return max(values) - min(values)
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 0.5), (0.5, 0.0), (0.3, -0.6)])
@@ -268,6 +266,42 @@ def test_the_logit_is_the_sum_of_what_the_places_of_the_last_maps_add(run, lette
         assert torch.allclose(adds.sum((1, 2)), network(letters[:16]), atol=1e-4)
 
 
+def gradient_of(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    inputs = inputs.clone().requires_grad_()
+    return torch.autograd.grad(function(inputs).sum(), inputs)[0]
+
+
+def follow(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    for _ in range(8):
+        gradient = gradient_of(function, inputs)
+        inputs = inputs + gradient / 8 / gradient.flatten(1).norm(dim=1).reshape(-1, *[1] * (inputs.ndim - 1))
+    return inputs.detach()
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_following_the_gradient_in_pixels_raises_the_logit_more_and_only_in_latents_makes_better_letters(run, seed):
+    latents = draw_latents(500, run.config.latent_size, seed=seed)
+    start = run.generator(latents).detach()
+    redrawn = run.generator(follow(lambda z: run.discriminator(run.generator(z)), latents)).detach()
+    images = {"start": start, "pixels": follow(run.discriminator, start).clamp(-1, 1), "latents": redrawn}
+    with torch.no_grad():
+        logits = {name: float(run.discriminator(each).mean()) for name, each in images.items()}
+    assert logits["start"] + 2 < logits["latents"] < logits["pixels"] - 1
+    recognised = {}
+    for name, each in images.items():
+        recognised[name] = float((measure(letter_classifier(), each)[1].amax(dim=1) >= RECOGNISED_AT).float().mean())
+    assert recognised["start"] - 0.05 < recognised["pixels"] < recognised["start"], recognised
+    assert recognised["latents"] > recognised["start"] + 0.04, recognised
+    moved = {name: (each - start).flatten(1).norm(dim=1).mean() for name, each in images.items()}
+    assert moved["pixels"] < 0.2 * moved["latents"], "changes that can hardly be seen"
+
+
+def test_the_gradient_at_a_fake_is_strongest_along_its_strokes(run, fakes):
+    gradient = gradient_of(run.discriminator, fakes[:500]).square()
+    near = max_pool2d((fakes[:500] > -0.5).float(), 3, 1, 1) > 0
+    assert float((gradient * near).sum() / gradient.sum()) > 1.7 * float(near.float().mean())
+
+
 @pytest.fixture(scope="module")
 def learnt(small) -> dict[str, list[float]]:
     """Held-out scores of five seeds: the small discriminator as it is, and with one change."""
@@ -275,7 +309,9 @@ def learnt(small) -> dict[str, list[float]]:
     alterations = {
         "as it is": {},
         "max pooling": {"reduction": "max"},
+        "average pooling": {"reduction": "average"},
         "ReLU": {"slope": 0.0},
+        "no activation": {"slope": 1.0},
         "no batch norm": {"norm": False},
         "norm at the input": {"norm_at_input": True},
         "average head": {"head": "average"},
@@ -297,26 +333,32 @@ def learnt(small) -> dict[str, list[float]]:
     return scores
 
 
-@pytest.mark.slow
-def test_averaging_each_map_before_the_linear_layer_makes_the_discriminator_learn_worse(learnt):
-    assert median(learnt["average head"]) < median(learnt["as it is"]) - 0.03
+def wins(learnt: dict[str, list[float]], change: str) -> int:
+    """In how many of the five seeds the changed discriminator scores higher than the one as it is."""
+    return sum(changed > usual for changed, usual in zip(learnt[change], learnt["as it is"], strict=True))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["one batch", "max pooling"])
-def test_against_fixed_fakes_some_changes_of_the_recipe_learn_faster(learnt, change):
-    assert median(learnt[change]) > median(learnt["as it is"]) + 0.03
+def test_averaging_each_map_before_the_linear_layer_costs_most_and_brings_the_median_near_guessing(learnt):
+    head, usual = median(learnt["average head"]), median(learnt["as it is"])
+    assert wins(learnt, "average head") <= 1 and head - 0.5 < 0.5 * (usual - 0.5), learnt
+    assert head == min(median(scores) for scores in learnt.values())
+    assert spread(learnt["average head"]) == max(map(spread, learnt.values())), "the seeds differ widely"
 
 
 @pytest.mark.slow
-def test_against_fixed_fakes_a_discriminator_needs_no_norm_and_can_bear_one_more(learnt):
-    assert median(learnt["no batch norm"]) > median(learnt["as it is"]) - 0.01
-    assert abs(median(learnt["norm at the input"]) - median(learnt["as it is"])) < 0.03
+@pytest.mark.parametrize("change", ["one batch", "max pooling", "average pooling", "ReLU", "no batch norm"])
+def test_against_fixed_fakes_some_changes_of_the_recipe_learn_faster_in_every_seed(learnt, change):
+    assert wins(learnt, change) == 5 and median(learnt[change]) > median(learnt["as it is"]) + 0.03, learnt
 
 
 @pytest.mark.slow
-def test_against_fixed_fakes_a_relu_learns_about_as_well_as_a_leaky_one(learnt):
-    assert median(learnt["ReLU"]) > median(learnt["as it is"]) - 0.03
+@pytest.mark.parametrize("change", ["norm at the input", "no activation"])
+def test_against_fixed_fakes_a_norm_at_the_input_and_no_activation_learn_a_little_worse_in_nearly_every_seed(
+    learnt, change
+):
+    loss = median(learnt["as it is"]) - median(learnt[change])
+    assert wins(learnt, change) <= 1 and 0 < loss < spread(learnt["as it is"]), learnt
 
 
 def test_from_a_logit_of_17_on_sigmoid_and_logarithm_give_infinity_and_no_gradient_in_float32():

@@ -231,6 +231,15 @@ def test_parts_that_overlap_make_the_error_look_smaller_than_it_is():
         assert ratio < 0.75 if overlap else 0.75 < ratio < 1.35
 
 
+def test_kid_orders_the_generator_and_perfect_letters_without_z_no_more_surely_than_its_errors_allow():
+    """By the Fréchet distance the latter are ahead; by KID the two are closer than their errors together."""
+    drawn = render(POOL, seed=SEED + 3)
+    without_z = features_of(images_of(drawn)[drawn.letter != 25])
+    real = judge().reference_features[:NUM]
+    (ours, our_error), (theirs, their_error) = (kernel_distance(x[:NUM], real) for x in (fake_features(), without_z))
+    assert theirs > ours - 2 and abs(theirs - ours) < our_error + their_error
+
+
 def test_equal_third_moments_fool_the_kernel_distance():
     """A coin and a normal distribution agree in the first three moments, which is all that the cubic kernel sees."""
     values = []

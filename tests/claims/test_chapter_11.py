@@ -187,6 +187,12 @@ def test_a_penalised_critic_reads_d_plus_d_squared_over_two_lambda_of_a_shift(sh
     assert_reads(reading(critics, *pair), shift + shift**2 / (2 * weight), within=0.08)
 
 
+def test_with_a_tiny_weight_critics_are_a_sixth_below_the_formula_after_as_many_updates():
+    pair = cloud(), cloud(2.0)
+    read = reading(train_critics(*pair, steps=150, penalty=paper_penalty(0.1)), *pair)
+    assert 0.78 < float(read.median()) / (2 + 2**2 / 0.2) < 0.9, read
+
+
 def test_a_penalised_critic_sees_a_cloud_of_twice_the_size_within_20_per_cent():
     pair = cloud(), cloud(size=2.0)
     critics = train_critics(*pair, steps=300, penalty=paper_penalty())
@@ -342,6 +348,19 @@ def test_with_its_opponent_trained_to_the_end_the_minimax_gradient_dies_and_the_
 def test_at_the_end_only_the_critics_gradient_points_straight_at_the_goal(pushes):
     assert pushes["wasserstein-penalty", 300][1].min() > 0.98
     assert pushes["non-saturating", 300][1].max() < 0.95
+
+
+def test_with_relu_a_discriminator_points_better_than_with_tanh_and_worse_than_the_critic(pushes):
+    torch.manual_seed(0)
+    judges, real, fake = build_critics("relu"), line_at(0.0), line_at(4.0)
+    adam = torch.optim.Adam(judges.parameters(), 1e-3, (0.5, 0.9))
+    for _ in range(300):
+        update_discriminator(judges, adam, GAMES["minimax"].discriminator, real(64), fake(64))
+    fakes = fake(100).requires_grad_()
+    (gradient,) = torch.autograd.grad(GAMES["non-saturating"].generator(judges(fakes)), fakes)
+    cosine = (gradient[..., 0] / gradient.norm(dim=-1)).mean(dim=1).median()
+    assert pushes["non-saturating", 300][1].median() < 0.85 < 0.9 < cosine
+    assert cosine < pushes["wasserstein-penalty", 300][1].median()
 
 
 def test_a_half_trained_critic_pushes_some_fakes_hard_the_wrong_way(pushes):

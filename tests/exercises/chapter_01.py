@@ -36,6 +36,16 @@ WRONG = {
         ("def my_summary(values):\n    return sum(values) / len(values), min(values), max(values)", "That is the mean"),
         ("def my_summary(values):\n    return values[len(values) // 2], min(values), max(values)", "Sort first"),
         (
+            "def my_summary(values):\n    values = sorted(values)\n"
+            "    return values[len(values) // 2], values[0], values[-1]",
+            "the mean of the two in the middle",
+        ),
+        (
+            "def my_summary(values):\n    values = sorted(values)\n"
+            "    return values[(len(values) - 1) // 2], values[0], values[-1]",
+            "the mean of the two in the middle",
+        ),
+        (
             "def my_summary(values):\n    return (float(np.median(values)), *np.quantile(values, [0.25, 0.75]))",
             "keep the extremes",
         ),

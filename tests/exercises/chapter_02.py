@@ -24,11 +24,17 @@ WRONG = {
         ),
     ],
     "02.3": [
+        ("def my_distance(a, b):\n    return np.median(np.abs(np.sort(a) - np.sort(b)))", "the median"),
+        (
+            "def my_distance(a, b):\n    return np.sqrt(((np.sort(a) - np.sort(b)) ** 2).mean())",
+            "root of the mean square",
+        ),
         (DISTANCE + "    return np.abs(a - b).mean()", "sort both"),
         (DISTANCE + "    return abs(a.mean() - b.mean())", "the means only"),
         (DISTANCE + "    return ((np.sort(a) - np.sort(b)) ** 2).mean()", "squared"),
     ],
     "02.4": [
+        ("def my_generator(latents):\n    return -np.log(1 - norm.cdf(latents))", "norm.sf"),
         (GENERATOR + "    return norm.cdf(latents)", "half of the way"),
         (GENERATOR + "    return np.random.exponential(size=len(latents))", "draws none itself"),
         (GENERATOR + "    return np.exp(latents)", "not that of"),

@@ -40,6 +40,8 @@ WRONG = {
     ],
     "03.3": [
         ("def my_turns(a, b, rate):\n    return a - rate * b, b + rate * a", "a answers the new b"),
+        ("def my_turns(a, b, rate):\n    a = a - rate * b\n    return a, b + rate * a", "Here b moves first"),
+        ("def my_turns(a, b, rate):\n    b = b + 0.1 * a\n    return a - 0.1 * b, b", "use the rate you are given"),
         ("def my_turns(a, b, rate):\n    b = b - rate * a\n    return a - rate * b, b", "the player that raises V"),
         ("def my_turns(a, b, rate):\n    b = b + rate * a\n    return a + rate * b, b", "the player that lowers V"),
     ],

@@ -40,6 +40,14 @@ WRONG = {
     "05.3": [
         (
             "def my_transposed(signal, kernel, stride):\n"
+            "    out = torch.zeros((len(signal) - 1) * stride + len(kernel))\n"
+            "    for place, value in enumerate(signal):\n"
+            "        out[2 * place : 2 * place + len(kernel)] += value * kernel\n"
+            "    return out",
+            "a stride of 3",
+        ),
+        (
+            "def my_transposed(signal, kernel, stride):\n"
             "    canvas = torch.zeros((len(signal) - 1) * stride + len(kernel))\n"
             "    for place, value in enumerate(signal):\n"
             "        canvas[place * stride : place * stride + len(kernel)] = value * kernel\n"

@@ -9,12 +9,6 @@ SOFTPLUS = "def my_softplus(t):\n"
 
 WRONG = {
     "06.1": [
-        (FIELD + "    return 1 + num_blocks * (kernel - 1)", "answer for stride 1"),
-        (FIELD + "    return kernel**num_blocks", "do not multiply"),
-        (FIELD + "    return kernel * num_blocks", "a gradient sent back"),
-        (FIELD + "    return stride**num_blocks", "sees 4 pixels in a row"),
-    ],
-    "06.2": [
         (
             STATISTICS
             + "    mean = share * real_mean + (1 - share) * fake_mean\n"
@@ -39,7 +33,14 @@ WRONG = {
             "minus the square of the mean",
         ),
     ],
-    "06.3": [
+    "06.2": [
+        (
+            "def my_dropout(maps, p, training):\n"
+            "    if not training:\n"
+            "        return maps\n"
+            "    return maps * (torch.rand(len(maps), 1, 1, 1) >= p) / (1 - p)",
+            "all of its channels or none",
+        ),
         (
             DROPOUT + "    return maps * (torch.rand(*maps.shape[:2], 1, 1) >= p) if training else maps",
             "divide by 1 - p",
@@ -61,7 +62,7 @@ WRONG = {
             "same channels",
         ),
     ],
-    "06.4": [
+    "06.3": [
         (SOFTPLUS + "    return torch.log(1 + torch.exp(t))", "overflows"),
         (SOFTPLUS + "    return t.clamp(min=0)", "softplus is"),
         (

@@ -7,7 +7,12 @@ WRONG = {
         (
             "def my_gradient_norm(network):\n"
             "    return sum(float(w.grad.norm()) for w in network.parameters() if w.grad is not None)",
-            "You add the norms",
+            "You add the norms of the weights",
+        ),
+        (
+            "def my_gradient_norm(network):\n"
+            "    return sum(float(w.grad.abs().sum()) for w in network.parameters() if w.grad is not None)",
+            "You add the absolute values",
         ),
         (
             "def my_gradient_norm(network):\n"
@@ -39,7 +44,24 @@ WRONG = {
         (
             "def my_motion(now, before):\n"
             "    return float((now.mean(dim=0) - before.mean(dim=0)).abs().mean() / now.std(dim=0).mean())",
-            "the set is the same",
+            "Movements of both signs cancel",
+        ),
+        (
+            "def my_motion(now, before):\n    return float((now - before).mean() / now.std(dim=0).mean())",
+            "Movements of both signs cancel",
+        ),
+        (
+            "def my_motion(now, before):\n    return float((now - before).abs().mean() / now.std())",
+            "the standard deviation of all numbers",
+        ),
+        (
+            "def my_motion(now, before):\n    return float((now - before).abs().mean() / before.std(dim=0).mean())",
+            "divide by that of `now`",
+        ),
+        (
+            "def my_motion(now, before):\n"
+            "    return float((now - before).square().mean().sqrt() / now.std(dim=0).mean())",
+            "the root of the mean square",
         ),
         (
             "def my_motion(now, before):\n    return float((now - before).abs().mean() / now.std(dim=0).sum())",
@@ -57,14 +79,14 @@ WRONG = {
             "    if now['diversity'] < 0.5:\n"
             "        return 'collapsed'\n"
             "    return 'strong' if now['right'] > 0.95 else 'healthy'",
-            "a sure judge and a steep gradient",
+            "a confident judge and a steep gradient",
         ),
         (
             "def my_diagnosis(now):\n"
             "    if now['right'] > 0.95:\n"
             "        return 'strong'\n"
             "    return 'collapsed' if now['diversity'] < 0.5 else 'healthy'",
-            "hardly any gradient",
+            "almost no gradient",
         ),
         (
             "def my_diagnosis(now):\n"

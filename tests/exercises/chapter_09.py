@@ -62,6 +62,12 @@ WRONG = {
         ("my_outlier = 8.0, 8.0, 8.0", "one point with two coordinates"),
     ],
     "09.4": [
+        (
+            "def my_limit(sizes, scores):\n"
+            "    first, last = 1 / sizes[0], 1 / sizes[-1]\n"
+            "    return scores[-1] - (scores[0] - scores[-1]) / (first - last) * last",
+            "use all of the scores",
+        ),
         ("def my_limit(sizes, scores):\n    return scores[-1]", "still too high"),
         ("def my_limit(sizes, scores):\n    return sum(scores) / len(scores)", "biased as well"),
         ("def my_limit(sizes, scores):\n    return np.polyfit(sizes, scores, 1)[1]", "you fitted a line over n"),

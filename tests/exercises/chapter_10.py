@@ -60,6 +60,7 @@ WRONG = {
         ("my_config = replace(COLLAPSES, loss='minimax')", "changes the question"),
     ],
     "10.4": [
+        ("def my_support(size, share):\n    return size**2 / 2 / -math.log(1 - share)", "with itself"),
         ("def my_support(size, share):\n    return size**2", "a rule of thumb"),
         ("def my_support(size, share):\n    return size * (size - 1) / -math.log(1 - share)", "twice too large"),
         (

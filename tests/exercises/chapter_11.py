@@ -39,6 +39,12 @@ WRONG = {
         (_penalty(graph="False"), "create_graph=True"),
     ],
     "11.3": [
+        (
+            "def my_lower_bound(points, scores, p, q):\n"
+            "    rises, ways = (np.abs(x[:, None] - x) for x in (scores, points))\n"
+            "    return (p - q) @ scores / max(1, (rises[ways > 0] / ways[ways > 0]).max())",
+            "may be stretched",
+        ),
         ("def my_lower_bound(points, scores, p, q):\n    return (p - q) @ scores", "divide by the largest slope"),
         (
             "def my_lower_bound(points, scores, p, q):\n"

@@ -62,6 +62,41 @@ def test_links_and_resources_within_the_site_exist(page):
 
 
 @every_page
+def test_no_formula_is_left_as_its_source(page):
+    """Inside raw HTML, for example in the summary of a quiz's answer, dollar signs are not read as a formula."""
+    article = BeautifulSoup(str(parse(page).select_one(".bd-article") or ""), "html.parser")
+    for apart in article.select("code, pre, script, style, annotation"):
+        apart.decompose()
+    assert re.findall(r".{0,30}\$.{0,30}", article.get_text()) == []
+
+
+def mentions_of_chapters(page):
+    """[(text, number, file of its link or None)] of each "chapter 7" in a page's text; headings and code left out."""
+    article = BeautifulSoup(str(parse(page).select_one(".bd-article") or ""), "html.parser")
+    for apart in article.select("h1, h2, h3, h4, code, pre, script, style, annotation, summary"):
+        apart.decompose()
+    found = []
+    for text in article.find_all(string=re.compile(r"[Cc]hapter\s+\d")):
+        link = text.find_parent("a")
+        target = Path(urlsplit(link["href"]).path).name if link else None
+        found += [(mention[0], mention[1], target) for mention in re.finditer(r"[Cc]hapter\s+(\d+)\b", text)]
+    return found
+
+
+@every_page
+def test_every_mention_of_a_chapter_that_is_out_is_a_link_to_it_in_one_style(page):
+    out = {str(int(path.stem[:2])): path.name for path in CHAPTERS}
+    found = mentions_of_chapters(page)
+    assert [text for text, number, _ in found if number.startswith("0")] == []
+    wanted = [one for one in found if out.get(one[1], page.name) != page.name]
+    assert [(text, target) for text, number, target in wanted if target != out[number]] == []
+
+
+def test_the_chapters_mention_each_other():
+    assert sum(len(mentions_of_chapters(page)) for page in CHAPTERS) > 100
+
+
+@every_page
 def test_every_picture_has_a_text_for_those_who_cannot_see_it(page):
     missing = [image for image in parse(page).find_all("img") if re.match(r"$|\.\./|_images/", image.get("alt", ""))]
     assert missing == []
