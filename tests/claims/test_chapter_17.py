@@ -173,7 +173,7 @@ def test_the_generators_turn_is_the_longest_by_what_it_computes(layers):
 
 def test_the_chapters_ladder_agrees_with_benchmark(tmp_path, monkeypatch):
     """The cell of the chapter and the command, on the same small networks: the same rows, work and losses; and ratios
-    that differ by less than a factor of three, on whatever machine this is, and however busy.
+    whose ranges, widened threefold for a machine that is busy with something else, overlap.
     """
     size = {"image_size": 16, "generator_width": 8, "discriminator_width": 8, "batch_size": 16}
     config = Config(channels=1, **size, **RATES)
@@ -199,7 +199,8 @@ def test_the_chapters_ladder_agrees_with_benchmark(tmp_path, monkeypatch):
             # how much of the order of rows is drawn ahead for the other processes depends on chance
             assert mine["bytes_per_image"] == pytest.approx(theirs["bytes_per_image"], rel=0.02)
             assert max(each["largest_deviation"] for each in (mine, theirs)) < mine["tolerance"]
-            assert 1 / 3 < mine["ratio"][0] / theirs["ratio"][0] < 3
+            for one, other in ((mine, theirs), (theirs, mine)):
+                assert one["ratio"][1] < 3 * other["ratio"][2], "the lowest of one and the highest of the other"
 
 
 def test_the_record_of_the_ladder_was_made_with_the_chapters_networks_and_losses():
