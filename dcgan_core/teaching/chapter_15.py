@@ -38,7 +38,7 @@ from dcgan_core.teaching.plots import EXTRA, FAKE, NEUTRAL, REAL, show_images
 
 Lines = Sequence[dict[str, Any]]
 SUPERVISED = (PLAIN, AUGMENTED)
-NAMES = {PLAIN: "network, images as they are", AUGMENTED: "network, augmented"}
+NAMES = {PLAIN: "network, as they are", AUGMENTED: "network, augmented"}
 LOOKS: dict[str, tuple[str, str, str]] = {  # colour, marker, dashes
     "pixels": (NEUTRAL, "s", ":"),
     "principal components": (NEUTRAL, "x", "--"),
@@ -105,14 +105,14 @@ def comparisons(lines: Lines, one: str, others: Sequence[str], budgets: Sequence
 
 def accuracy_table(lines: Lines, data: str, budgets: Sequence[int] = (1, 10, 100)) -> str:
     """Medians of every method, with intervals that hold the true median with 90%, or from the lowest to the highest."""
-    rows = [f"{data:28}" + "".join(f"{f'{budget} a class':>19}" for budget in budgets)]
+    rows = [f"{data:22}" + "".join(f"{f'{budget} a class':>19}" for budget in budgets)]
     for method in (*METHODS, *SUPERVISED):
         cells = []
         for per_class in budgets:
             found = draws_of(lines, data, method, per_class)
             text = "{:.1f} ({:.1f}-{:.1f})".format(*(100 * each for each in median_interval(found))) if found else "-"
             cells.append(f"{text:>19}")
-        rows.append(f"{NAMES.get(method, method):28}" + "".join(cells))
+        rows.append(f"{NAMES.get(method, method):22}" + "".join(cells))
     return "\n".join(rows)
 
 
