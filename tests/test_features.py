@@ -329,7 +329,7 @@ def test_images_without_labels_are_measured_by_the_network_that_ships(letters, t
     assert torch.equal(before, torch.get_rng_state()) and not list(tmp_path.iterdir())
     assert (name, network.num_classes) == ("general features", 1)
     found, probabilities = measure(network, scale(letters.images[:50]))
-    assert torch.equal(found, general().features(scale(letters.images[:50])))
+    torch.testing.assert_close(found, general().features(scale(letters.images[:50])))
     assert found.shape == (50, NUM_GENERAL_FEATURES) and torch.equal(probabilities, torch.ones(50, 1))
 
 
@@ -421,7 +421,7 @@ def test_the_network_for_all_images_is_the_same_whatever_was_drawn_before(letter
     assert all(torch.equal(value, networks[1][name]) for name, value in networks[0].items())
 
 
-@pytest.mark.parametrize(("size", "channels", "expected"), [(16, 1, 500), (64, 3, 170), (256, 3, 10), (4_096, 3, 1)])
+@pytest.mark.parametrize(("size", "channels", "expected"), [(16, 1, 128), (128, 3, 42), (256, 3, 10), (4_096, 3, 1)])
 def test_a_network_is_shown_fewer_images_at_a_time_the_larger_they_are(monkeypatch, size, channels, expected):
     """So that measuring takes some tens of megabytes, whatever their size."""
     seen = []

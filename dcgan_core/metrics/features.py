@@ -24,7 +24,7 @@ from dcgan_core.metrics.door import check_images
 from dcgan_core.metrics.general import General, general
 
 GENERAL_NAME = "general features"
-MOST_AT_A_TIME = 500  # images
+MOST_AT_A_TIME = 128  # images: more are slower on a CPU, whose caches their maps do not fit into
 VALUES_AT_A_TIME = 2**21  # of all their pixels: 8 MB of floats, and some times as much inside of a network
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = {"glyphs": "letters", "digits": "digits", "mnist": "mnist", "fashion-mnist": "fashion-mnist"}  # name to file
@@ -82,6 +82,8 @@ def _at_a_time(images: Tensor) -> int:
 def _measured(classifier: Measuring, parts: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
     classifier.eval()
     device = next(classifier.parameters()).device
+    if device.type == "cpu":  # there, convolutions are faster with a pixel's channels side by side
+        classifier.to(memory_format=torch.channels_last)
     with full_float32() if device.type == "cuda" else nullcontext():
         features = torch.cat([classifier.features(part.to(device)) for part in parts])
         return features.cpu(), classifier.head(features).softmax(dim=1).cpu()
