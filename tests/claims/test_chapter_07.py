@@ -357,6 +357,16 @@ def test_on_a_cpu_in_bfloat16_the_plain_game_loses_on_mnist_what_it_had_reached(
     assert (round(min(recipe), 1), round(recipe[-1], 1)) == (6.2, 6.4)
 
 
+def test_so_it_does_with_a_second_seed_and_on_clothes_and_loses_nothing():
+    for data, seed, begin, end in (("letters", 1, 21, 10), ("clothes", 0, 12, 4.5)):
+        found = curve(LENGTHS, data, "recipe", seed)
+        early, last = (next(one for one in found if one[0] >= images) for images in (200_000, 800_000))
+        assert round(early[1]) == begin and last[1] == pytest.approx(end, abs=0.05)
+        assert last[1] < 1.05 * min(distance for _, distance, _ in found)
+        if data == "letters":
+            assert (round(100 * early[2]), round(100 * last[2])) == (65, 79)
+
+
 def test_the_recipe_of_the_command_line_is_the_one_that_is_described():
     assert RECIPES["default"] == {
         "discriminator_norm": "none",
