@@ -216,6 +216,9 @@ def test_a_file_that_was_begun_by_other_rules_is_refused(monkeypatch):
     lines[3]["knobs"] = lines[2]["knobs"]
     with pytest.raises(InvalidInput, match=r"^setting 3 of 'non-saturating' on ring was another one"):
         refuse_other_rules(lines)
+    for changed in ({"method": "a method that is gone"}, {"data": "spiral"}):
+        with pytest.raises(InvalidInput, match="choose another file"):
+            refuse_other_rules([flat(VALUES)[0] | changed])
     monkeypatch.setattr(rules, "COURSES", {"ring": replace(COURSES["ring"], draws=5)})
     with pytest.raises(InvalidInput, match="choose another file"):
         refuse_other_rules(flat(VALUES))

@@ -150,8 +150,8 @@ def test_a_run_that_was_never_begun_leaves_no_line(tmp_path):
 @pytest.mark.parametrize(
     ("raised", "code", "words"),
     [
-        (Stopped(signal.SIGTERM), 143, "stopped: what was found is recorded"),
-        (KeyboardInterrupt(), 130, "stopped: what was found is recorded"),
+        (Stopped(signal.SIGTERM), 143, "stopped: what was finished is recorded"),
+        (KeyboardInterrupt(), 130, "stopped: what was finished is recorded"),
         (InvalidInput("the amount is 0, but must be more."), 2, "error: the amount is 0"),
     ],
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +20,7 @@ import torch.distributed as dist
 
 from dcgan_core import models, parallel
 from dcgan_core.benchmark.ladder import LEARNING_RATE, Step
-from dcgan_core.benchmark.timing import pictures
+from dcgan_core.benchmark.timing import pictures, spread
 from dcgan_core.capture import seconds
 from dcgan_core.config import Config
 from dcgan_core.data import Batches
@@ -81,11 +80,6 @@ def work(machine: Machine, num_turns: int, num_steps: int) -> dict[str, Any]:
             if turn:  # the first one warms up
                 found[name].append(took)
     return {"seconds": found, "gradient_bytes": gradients.nbytes}
-
-
-def spread(values: list[float]) -> list[float]:
-    """Median, lowest, highest."""
-    return [statistics.median(values), min(values), max(values)]
 
 
 def speeds(line: dict[str, Any]) -> dict[str, list[float]]:

@@ -88,7 +88,7 @@ def measure(
         if row.skipped:
             return {"change": row.change, "skipped": row.skipped}
         flop, num_bytes = work(row, config, images)
-        speed = _spread(speeds[row.change])
+        speed = spread(speeds[row.change])
         ratios = [new / old for new, old in zip(speeds[row.change], speeds[rows[0].change], strict=True)]
         return {
             "change": row.change,
@@ -97,26 +97,27 @@ def measure(
             "compiled": row.machine.compiled,
             "captured": row.machine.no_graph is None,
             "images_per_second": speed,
-            "ratio": _spread(ratios),
+            "ratio": spread(ratios),
             "largest_deviation": row.largest_deviation,
             "tolerance": row.tolerance,
             "flop_per_image": flop,
             "bytes_per_image": num_bytes,
-            "share_of_matrix_speed": speed[0] * flop / _spread(matrix[row.machine.precision])[0],
-            "share_of_copy_speed": speed[0] * num_bytes / _spread(copies)[0],
+            "share_of_matrix_speed": speed[0] * flop / spread(matrix[row.machine.precision])[0],
+            "share_of_copy_speed": speed[0] * num_bytes / spread(copies)[0],
         }
 
     return {
         "config": config.to_dict(),
         "machine": provenance(machine) | {"threads": torch.get_num_threads()},
         "counts": {"steps": num_steps, "repeats": num_repeats, "compared_steps": NUM_COMPARED},
-        "matrix_flop_per_second": {name_of(precision): _spread(found) for precision, found in matrix.items()},
-        "copy_bytes_per_second": _spread(copies),
+        "matrix_flop_per_second": {name_of(precision): spread(found) for precision, found in matrix.items()},
+        "copy_bytes_per_second": spread(copies),
         "rows": [describe(row) for row in rows],
     }
 
 
-def _spread(values: list[float]) -> list[float]:
+def spread(values: list[float]) -> list[float]:
+    """Median, lowest, highest."""
     return [statistics.median(values), min(values), max(values)]
 
 

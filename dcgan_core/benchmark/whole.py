@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from dcgan_core.benchmark.ladder import Step
+from dcgan_core.benchmark.timing import spread
 from dcgan_core.capture import seconds
 from dcgan_core.config import Config
 from dcgan_core.data import Dataset, scale
@@ -95,11 +96,6 @@ def whole(
         "ratio": speed / statistics.median(bare),
         "pause_seconds": {name: spread(_times(pause)) for name, pause in pauses.items()},
     }
-
-
-def spread(values: list[float]) -> list[float]:
-    """Median, lowest, highest."""
-    return [statistics.median(values), min(values), max(values)]
 
 
 def _bare_speeds(config: Config, machine: Machine, step: Step, num_steps: int) -> list[float]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from dcgan_core.runs.files import PARTIAL
+from dcgan_core.runs.files import write_whole
 
 Named = dict[str, Tensor]
 
@@ -24,9 +24,7 @@ def kept(path: Path, make: Callable[[], Named], facts: dict[str, Any]) -> tuple[
         tensors = {name: value.contiguous() for name, value in make().items()}
         facts = facts | {"seconds": round(time.perf_counter() - begin, 1)}
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + PARTIAL)
-        save_file(tensors, partial, metadata={"facts": json.dumps(facts)})
-        partial.replace(path)
+        write_whole(path, save(tensors, metadata={"facts": json.dumps(facts)}))
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["facts"])  # noqa: SIM118
 

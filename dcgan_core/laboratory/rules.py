@@ -155,7 +155,8 @@ def refuse_other_rules(lines: Lines) -> None:
     """Raises `InvalidInput` if a line was played with other knobs than the number of its setting means here."""
     for line in lines:
         if line.get("part") in (PILOT, REPORTED):
-            known = settings(line["method"], COURSES[line["data"]].draws)
+            plays = line["data"] in COURSES and line["method"] in CONTENDERS
+            known = settings(line["method"], COURSES[line["data"]].draws) if plays else []
             if line["knobs"] not in known or known.index(line["knobs"]) != line["draw"]:
                 raise InvalidInput(
                     f"setting {line['draw']} of {line['method']!r} on {line['data']} was another one when this file "

