@@ -69,9 +69,10 @@ fuzz: $(INSTALLED) ## Damage and forge at random what is read from outside, for 
 mutants: $(INSTALLED) ## Change the package for the worse, over and over, and see that tests fail: ROOM=losses for one room
 	$(BIN)/python tests/mutants/run.py --workers $(WORKERS) $(if $(ROOM),--room $(ROOM))
 
-test-site: WORKERS = 2 # some of its tests ask how long a picture takes
+# Most of its tests are in one file, page after page: the processes share them in long pieces, so that few pages are
+# opened twice.
 test-site: site ## Build the site and test its pages
-	$(PYTEST) tests/site
+	$(PYTEST) --dist worksteal tests/site
 
 # Without a GPU, or with SMALL=1, everything runs in a small form. DATA is a folder with mnist/ and fashion-mnist/.
 gpu-report: $(INSTALLED) ## Test, time and train on this machine's GPU, for a report in REPORT (gpu_report); 8 minutes at most

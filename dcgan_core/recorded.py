@@ -24,7 +24,6 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.utils import save_image
 
 from dcgan_core import models
 from dcgan_core.config import Config, InvalidInput
@@ -124,6 +123,8 @@ def export(
     command, the last part is left. Raises `InvalidInput` if the run lacks something, or if the folder exists or cannot
     be written; then nothing is left of it.
     """
+    from torchvision.utils import save_image  # here: importing it takes as long as PyTorch
+
     run, folder = Path(run), Path(folder)
     if folder.exists():
         raise InvalidInput(f"{str(folder)!r} already exists: choose another folder, or delete it first.")

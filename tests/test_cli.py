@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from urllib.error import URLError
@@ -262,3 +263,11 @@ def test_the_picture_shows_the_average_at_the_latents_of_the_seed(run, trained):
     )
     shown = drawn(run, trained, 3)
     assert torch.equal(shown, average) and not torch.equal(shown, raw)
+
+
+def test_a_command_starts_without_importing_what_only_some_commands_need():
+    """Each of these takes about as long to import as PyTorch, or half as long; Adam imports the second by itself."""
+    late = {"torchvision", "torch._dynamo", "scipy.stats", "sklearn", "matplotlib.figure", "matplotlib.pyplot"}
+    code = f"import sys, dcgan_core.cli; print(sorted({late} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr

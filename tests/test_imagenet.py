@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from torchvision.models import efficientnet_b0
+from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.metrics import imagenet as room
@@ -132,6 +132,7 @@ def test_another_file_under_torchvisions_name_is_not_loaded(downloadable):
 
 def test_torchvisions_address_ends_with_the_beginning_of_its_sum():
     assert Path(room.TORCHVISION_URL).name == "efficientnet_b0_rwightman-7f5810bc.pth"
+    assert room.TORCHVISION_URL == EfficientNet_B0_Weights.IMAGENET1K_V1.url
 
 
 @pytest.mark.parametrize("size", [16, 64, 100, 256])

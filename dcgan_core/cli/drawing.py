@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid, save_image
 from tyro.conf import Positional
 
 from dcgan_core.cli.flags import Opened, Which, check_least, check_parent, check_seed
@@ -69,6 +68,8 @@ def sample(
         return
     _refuse("num_images", num_images, trained)
     images = unscale(trained.draw(numbered_latents(slice(0, num_images), trained.config.latent_size, seed=seed)))
+    from torchvision.utils import save_image  # here: importing it takes as long as PyTorch
+
     columns = math.ceil(math.sqrt(num_images))
     with _said(out):
         save_image(images.float() / 255, out, nrow=columns, padding=gap, pad_value=PAPER / 255)
@@ -132,6 +133,8 @@ def interpolate(
 
 def _frame(images: Tensor) -> Image.Image:
     """The images (N, C, S, S) in [-1, 1] in one picture, magnified until they can be seen."""
+    from torchvision.utils import make_grid  # here: importing it takes as long as PyTorch
+
     grid = make_grid(unscale(images), nrow=math.ceil(math.sqrt(len(images))), padding=2, pad_value=PAPER)
     picture = Image.fromarray(grid.permute(1, 2, 0).contiguous().numpy())
     times = max(1, -(-SCREEN // max(picture.size)))

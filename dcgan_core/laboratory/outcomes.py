@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import binom
 from torch import Tensor
 
 from dcgan_core.config import InvalidInput
@@ -123,6 +122,8 @@ def median_interval(values: Sequence[float], level: float = 0.9) -> tuple[float,
     distribution): of 5, the lowest and the highest hold it with 94%; of 8, the second and the seventh with 93%.
     Of fewer than 5, the lowest and the highest, with less than `level`.
     """
+    from scipy.stats import binom  # here: importing it takes a second, and most commands never ask
+
     ordered = sorted(values)
     n = len(ordered)
     left = 0

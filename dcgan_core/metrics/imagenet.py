@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
-from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.metrics.general import pooled
@@ -31,7 +30,7 @@ SMALLEST, LARGEST = 64, 128  # pixels a side at which the networks look; other i
 # Of each stage: blocks, side of the kernel, stride of the first block, channels.
 STAGES = ((1, 3, 1, 16), (2, 3, 2, 24), (2, 5, 2, 40), (3, 3, 2, 80))
 NUM_FEATURES = sum(channels for *_, channels in STAGES)  # 160
-TORCHVISION_URL = EfficientNet_B0_Weights.IMAGENET1K_V1.url
+TORCHVISION_URL = "https://download.pytorch.org/models/efficientnet_b0_rwightman-7f5810bc.pth"  # IMAGENET1K_V1
 TORCHVISION_MEAN, TORCHVISION_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of pixels from 0 to 1
 
 
@@ -114,6 +113,8 @@ def torchvision() -> Callable[[Tensor], Tensor]:
     Of their SHA-256, the publisher's name for the file tells the first eight digits. Raises `InvalidInput` if they
     cannot be downloaded, or are not the published ones.
     """
+    from torchvision.models import efficientnet_b0  # here: it takes as long to import as PyTorch
+
     sha256 = Path(TORCHVISION_URL).stem.rpartition("-")[2]
     network = efficientnet_b0(weights=None)
     network.load_state_dict(checked_weights(downloaded(TORCHVISION_URL, sha256, "torchvision"), sha256))

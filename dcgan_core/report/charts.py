@@ -9,8 +9,6 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 Curve = tuple[Sequence[float], Sequence[float]]  # places and values
 INK, GRID, LINES = "#010203", "#010204", ("#010205", "#010206")  # stand for the page's colours, in this order
@@ -23,6 +21,9 @@ def chart(curves: Mapping[str, Curve], *, title: str, logarithmic: bool = False,
 
     `logarithmic` is for values of more than one power of ten. Text stays text, and takes the page's font.
     """
+    from matplotlib.figure import Figure  # here: only a report needs it, and its import takes half a second
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9, "axes.linewidth": 0.6}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=INCHES, layout="constrained")

@@ -11,7 +11,6 @@ import torch
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from dcgan_core.config import Config, InvalidInput
 from dcgan_core.data import unscale
@@ -57,6 +56,8 @@ def _cropped(path: Path, config: Config) -> Image.Image:
 
 def grid(images: Tensor, config: Config, columns: int = COLUMNS) -> Markup:
     """The images (N, C, S, S) in [-1, 1], or uint8, as one picture without gaps."""
+    from torchvision.utils import make_grid  # here: importing it takes as long as PyTorch
+
     pixels = images if images.dtype == torch.uint8 else unscale(images)
     drawn = make_grid(pixels, nrow=columns, padding=0)  # (3, H, W)
     picture = Image.fromarray(drawn.permute(1, 2, 0).contiguous().numpy())

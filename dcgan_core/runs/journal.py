@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torchvision.utils import make_grid, save_image
 
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import unscale
@@ -47,6 +46,8 @@ class Journal:
 
     def show(self, samples: Tensor, images: int) -> None:
         """Saves samples (N, C, S, S) in [-1, 1] as one grid, samples/IMAGES_SEEN.png."""
+        from torchvision.utils import make_grid, save_image  # here: importing it takes as long as PyTorch
+
         grid = make_grid(unscale(samples).float() / 255, nrow=math.isqrt(len(samples)), padding=0)
         picture = io.BytesIO()
         save_image(grid, picture, format="png")

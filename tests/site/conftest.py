@@ -23,6 +23,7 @@ SITE = Path(os.environ.get("DCGAN_SITE", ROOT / "_build" / "html"))
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]  # it would try the network by itself
+COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules about colours, which take most of its time
 
 
 @pytest.fixture(scope="session")
@@ -119,16 +120,19 @@ def reader(request: pytest.FixtureRequest) -> dict[str, bool]:
 
 
 @pytest.fixture(scope="session")
-def findings() -> Callable[[Page, str | dict], list[str]]:
+def findings() -> Callable[..., list[str]]:
     """What axe-core holds against a part of a page: critical and serious findings, as 'rule: element'.
 
-    The part is a selector, or what axe-core calls a context: `{"exclude": [[selector], ...]}`.
+    The part is a selector, or what axe-core calls a context: `{"exclude": [[selector], ...]}`. By default all rules
+    are asked; with `colours`, only those about colours, or only the others.
     """
     axe = Axe()
 
-    def find(page: Page, part: str | dict) -> list[str]:
+    def find(page: Page, part: str | dict, colours: bool | None = None) -> list[str]:
         # "preload" would read the style sheets again, which file:// does not allow.
-        options = {"preload": False, "resultTypes": ["violations"]}
+        options: dict[str, object] = {"preload": False, "resultTypes": ["violations"]}
+        if colours is not None:
+            options |= {"runOnly": COLOURS} if colours else {"rules": {rule: {"enabled": False} for rule in COLOURS}}
         violations = axe.run(page, context=part, options=options).response["violations"]
         return [
             f"{violation['id']}: {node['html'][:120]}"
