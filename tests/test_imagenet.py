@@ -132,7 +132,7 @@ def test_another_file_under_torchvisions_name_is_not_loaded(downloadable):
 
 def test_torchvisions_address_ends_with_the_beginning_of_its_sum():
     assert Path(room.TORCHVISION_URL).name == "efficientnet_b0_rwightman-7f5810bc.pth"
-    assert room.TORCHVISION_URL == EfficientNet_B0_Weights.IMAGENET1K_V1.url
+    assert EfficientNet_B0_Weights.IMAGENET1K_V1.url == room.TORCHVISION_URL
 
 
 @pytest.mark.parametrize("size", [16, 64, 100, 256])

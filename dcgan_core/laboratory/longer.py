@@ -82,7 +82,7 @@ NAMES = ("data", "change", "seed")  # of what tells a run from the others
 def run_config(data: str, change: str, seed: int, total_images: int, data_root: str = "data") -> Config:
     """The run of one setting."""
     every = total_images // EVALUATIONS
-    rare = {"log_every_images": every, "sample_every_images": total_images, "checkpoint_every_images": every}
+    rare = {"log_every_images": every, "sample_every_images": total_images // 4, "checkpoint_every_images": every}
     settings = {**DATA[data], **_scaled(DATA[data], CHANGES[change]), "data_root": data_root, "seed": seed}
     settings |= {**rare, "evaluate_every_images": every, "total_images": total_images}
     if data in FILES:
