@@ -20,7 +20,8 @@ from dcgan_core.runtime import choose_machine
 from dcgan_core.train import train
 
 RECORD = longer.RECORD
-FREE = ("checkpoint_every_images", "sample_every_images", "held_out", "channels", "data_root")  # do not matter here, or follow from the data
+# Do not matter here, or follow from the data.
+FREE = ("checkpoint_every_images", "sample_every_images", "held_out", "channels", "data_root")
 
 
 @pytest.mark.parametrize("change", CHANGES)
