@@ -8,8 +8,13 @@ import re
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
+
+from dcgan_core.teaching import plots
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -17,6 +22,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import built_formulas  # noqa: E402
 import chapter_links  # noqa: E402
 import chapter_numbers  # noqa: E402
+import dark_twins  # noqa: E402
 import light_pages  # noqa: E402
 import used_icons  # noqa: E402
 
@@ -84,6 +90,64 @@ def test_a_second_build_changes_nothing_more(page):
     source = '<img src="../_images/a.png"><img src="../_images/b.svg"><span class="p">(</span>'
     once = light_pages.lighten(source, page, page.parent.parent)
     assert light_pages.lighten(once, page, page.parent.parent) == once
+
+
+def chart(path: Path, *, white_text: bool = False) -> Path:
+    """A small drawing as chapters make them: a line, a bar, text, and pixels."""
+    figure = Figure(figsize=(2, 2))
+    upper, lower = figure.subplots(2)
+    upper.plot([0, 1], color=plots.REAL, label="a line")
+    upper.bar([0], [1], color=plots.FAKE, edgecolor="white")
+    upper.set_title("in black")
+    lower.imshow([[0, 1]], cmap="gray")
+    if white_text:
+        lower.text(0, 0, "here", color="white")
+    figure.savefig(path, format="svg")
+    return path
+
+
+def relative_luminance(colour: str) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted(map(relative_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_a_chart_has_a_twin_whose_pixels_are_the_same_and_whose_colours_are_for_the_dark(page):
+    drawing = chart(page.parent.parent / "_images" / "c.svg").read_text()
+    source = '<img alt="a chart" src="../_images/c.svg"><img class="big" src="../_images/b.svg">'
+    paired = dark_twins.with_twins(source, page)
+    assert paired == (
+        '<img class="only-light" alt="a chart" src="../_images/c.svg">'
+        '<img class="only-dark" alt="a chart" src="../_images/c-dark.svg"><img class="big" src="../_images/b.svg">'
+    )
+    assert dark_twins.with_twins(paired, page) == paired
+    twin = (page.parent.parent / "_images" / "c-dark.svg").read_text()
+    pixels = re.compile(r"data:image/png;base64,[^\"]*")
+    assert pixels.findall(twin) == pixels.findall(drawing) and len(pixels.findall(drawing)) == 1
+    found = {colour.lower() for colour in re.findall(r"(?:fill|stroke): (#[0-9a-fA-F]{6})", twin)}
+    assert found == {dark_twins.DARK[colour.lower()] for colour in ("#ffffff", "#000000", plots.REAL, plots.FAKE)}
+    assert f'<svg fill="{dark_twins.TEXT}"' in twin and not re.search(r'id="text_1">\s*<!--.*?-->\s*<g style=', twin)
+
+
+def test_a_drawing_with_white_text_keeps_its_light_card(page):
+    chart(page.parent.parent / "_images" / "c.svg", white_text=True)
+    source = '<img src="../_images/c.svg">'
+    assert dark_twins.with_twins(source, page) == source
+
+
+def test_every_colour_of_the_books_charts_can_be_told_from_the_dark():
+    background = dark_twins.DARK["#ffffff"]
+    for colour in (plots.REAL, plots.FAKE, plots.DISCRIMINATOR, plots.NEUTRAL, *plots.EXTRA):
+        assert contrast(dark_twins.DARK.get(colour.lower(), colour), background) > 4.5
+    assert contrast(dark_twins.TEXT, background) > 7
+    with matplotlib.rc_context():
+        plots.book_style()
+        grid = matplotlib.rcParams["grid.color"]
+    assert contrast(dark_twins.DARK[grid], background) == pytest.approx(contrast(grid, "white"), rel=0.3)
 
 
 def test_style_sheet_keeps_the_icons_in_use_and_the_themes_own():
