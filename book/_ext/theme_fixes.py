@@ -24,7 +24,20 @@ def follow_fork(app, config):
         config.html_theme_options["repository_url"] = f"{server}/{repository}"
 
 
+def name_the_colab_button(app, pagename, templatename, context, doctree):
+    """A rocket that opens a menu of one line becomes a link that says where it leads."""
+    buttons = context.get("header_buttons", [])
+    for place, button in enumerate(buttons):
+        if button.get("label") == "launch-buttons" and len(button["buttons"]) == 1:
+            buttons[place] = button["buttons"][0] | {
+                "text": "Run in Colab",
+                "icon": button["icon"],
+                "label": "colab",
+            }
+
+
 def setup(app):
     app.connect("config-inited", remove_thebe)
     app.connect("config-inited", follow_fork)
+    app.connect("html-page-context", name_the_colab_button, priority=900)  # after the theme has made its buttons
     return {"parallel_read_safe": True, "parallel_write_safe": True}
