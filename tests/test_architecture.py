@@ -117,6 +117,8 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "costs",
         "lengths",
         "amounts",
+        "altered",
+        "ablation",
         "damages",
         "judging",
         "missing_frames",
