@@ -119,6 +119,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "amounts",
         "altered",
         "ablation",
+        "effects",
         "damages",
         "judging",
         "missing_frames",

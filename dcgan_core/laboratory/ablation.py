@@ -55,7 +55,7 @@ SIZE: dict[str, Any] = {
     "generator_width": 16,
     "discriminator_width": 16,
     "batch_size": 32,
-    "total_images": 20_000,
+    "total_images": 16_000,
 }
 PAPER, OURS = ("paper",), ("ours",)
 NO_NORM = {"discriminator_norm": "none"}
@@ -215,7 +215,7 @@ def study(
     data_root: str = "data",
     playing: Playing = HOW,
 ) -> None:
-    """Plays what `out` does not hold yet, for so many minutes, and adds a line for each run: about 4 hours on one core.
+    """Plays what `out` does not hold yet, for so many minutes, and adds a line for each run: about 3 hours on one core.
 
     Args:
         out: File of runs, one JSON object a line; it may exist.
