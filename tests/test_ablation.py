@@ -130,7 +130,20 @@ def test_images_beyond_black_and_white_are_measured_as_they_would_be_saved_and_b
     images = 3 * torch.randn(50, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert ablation.seen(judge, images) == ablation.seen(judge, images.clamp(-1, 1))
     images[3, 0, 2, 2] = math.nan
-    assert ablation.seen(judge, images) == {"distance": None, "recognised": 0.0}
+    assert ablation.seen(judge, images) == {"distance": None, "recognised": 0.0, "checkered": None}
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_the_checkerboard_is_the_energy_with_period_two_in_a_whole_spectrum(size):
+    images = torch.randn(6, 1, size, size, generator=torch.Generator().manual_seed(0)) + 3
+    power = torch.fft.fft2(images - images.mean(dim=(2, 3), keepdim=True)).abs() ** 2
+    half = size // 2
+    fast = power[..., half, :].sum() + power[..., :, half].sum() - power[..., half, half].sum()
+    assert ablation.checkered(images) == pytest.approx((fast / power.sum()).item(), rel=1e-4)
+    stripes = torch.tensor([1.0, -1.0]).repeat(size // 2).expand(2, 1, size, size)
+    assert ablation.checkered(stripes) == pytest.approx(1) == ablation.checkered(stripes.mT)
+    assert ablation.checkered(stripes[..., : size // 2].repeat_interleave(2, dim=3)) < 1e-6
+    assert ablation.checkered(torch.ones(2, 1, size, size)) == 0
 
 
 def test_two_updates_of_the_discriminator_are_paid_from_the_same_images(small):

@@ -37,10 +37,14 @@ MORE = {  # parameters of generator and discriminator, counted by hand: maps of 
     "average_pooling": (0, 0),
     "max_pooling": (0, 0),
     "hidden_layers": (6 * 6 + 2 * 6, (8 * 16 + 1) * 100 + 100 - 8 * 16),
+    "linear_generator": (
+        112 * (6 + 112 + 256) + 2 * 2 * 112 - (6 * 128 + 16 * (8 * 4 + 4 * 1) + 2 * 8 + 2 * 4),
+        0,
+    ),
     "kernel_3": ((9 - 16) * (8 * 4 + 4 * 1), (9 - 16) * (1 * 4 + 4 * 8)),
     "kernel_5": ((25 - 16) * (8 * 4 + 4 * 1), (25 - 16) * (1 * 4 + 4 * 8)),
 }
-NEW = {"hidden_layers", "kernel_3", "kernel_5"}  # which draw weights of other shapes
+NEW = {"hidden_layers", "linear_generator", "kernel_3", "kernel_5"}  # which draw weights of other shapes
 
 
 def pairs(alteration, config=CONFIG):
@@ -206,6 +210,14 @@ def test_hidden_layers_stand_first_in_the_generator_and_before_the_logit_in_the_
     assert kinds(discriminator) == [*kinds(plain[1])[:-2], *added, *kinds(plain[1])[-2:]]
     for layer in (generator.layers[0], discriminator.layers[-4], discriminator.layers[-2]):
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.35)
+
+
+def test_a_generator_of_linear_layers_has_about_as_many_weights_in_the_size_of_the_study():
+    plain, (generator, _) = pairs(altered.linear_generator, ablation.run_config("paper", "as it is", "letters", 0))
+    assert num_parameters(generator) == pytest.approx(num_parameters(plain[0]), rel=0.05)
+    block = [nn.Linear, nn.BatchNorm1d, nn.ReLU]
+    assert kinds(generator) == [*block, *block, nn.Linear, nn.Unflatten, nn.Tanh]
+    assert all(layer.weight.std().item() == pytest.approx(0.02, rel=0.05) for layer in generator.layers[:7:3])
 
 
 @pytest.mark.parametrize("name", MORE)

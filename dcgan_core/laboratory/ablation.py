@@ -99,6 +99,7 @@ CHANGES: dict[str, Change] = {
     "average pooling in D": Change(networks=altered.average_pooling),
     "max pooling in D": Change(networks=altered.max_pooling),
     "hidden fully-connected layers": Change(networks=altered.hidden_layers),
+    "G of linear layers only": Change(networks=altered.linear_generator, bases=PAPER),
     "kernel 3": Change(networks=altered.kernel_3),
     "kernel 5": Change(networks=altered.kernel_5),
     "nearest upsampling": Change({"upsampling": "nearest"}),
@@ -122,7 +123,7 @@ BASE_SEEDS = 3  # of each base, in a round
 LOOKS = 5  # at a run, at equal distances
 NUM_SAMPLES = 1_000  # at a look
 OTHER_LATENTS = 1_000_000  # added to the seed: samples are not made from latents of the training
-NOTHING: dict[str, float | None] = {"distance": None, "recognised": 0.0}  # to be seen
+NOTHING: dict[str, float | None] = {"distance": None, "recognised": 0.0, "checkered": None}  # to be seen
 RECORD = Path(__file__).with_suffix(".jsonl")
 Job = tuple[str, str, str, int]
 
@@ -158,14 +159,30 @@ def _judge(data: str, root: str) -> Judge:
 
 
 def seen(judge: Judge, images: Tensor) -> dict[str, float | None]:
-    """Distance and recognised share of images as they would be saved, cut off at black and white.
+    """Distance, recognised share and checkerboard of images as they would be saved, cut off at black and white.
 
     Those that are no longer finite have no distance.
     """
     if not images.isfinite().all():
         return NOTHING
-    found = describe_images(judge, images.clamp(-1, 1))
-    return {"distance": float(f"{found['frechet_distance']:.5g}"), "recognised": round(found["good"], 4)}
+    images = images.clamp(-1, 1)
+    found = describe_images(judge, images)
+    return {
+        "distance": float(f"{found['frechet_distance']:.5g}"),
+        "recognised": round(found["good"], 4),
+        "checkered": round(checkered(images), 5),
+    }
+
+
+def checkered(images: Tensor) -> float:
+    """Share of the energy of images (N, C, S, S) that has period two across, or down, or both; without their means."""
+    power = torch.fft.rfft2(images - images.mean(dim=(-1, -2), keepdim=True)).abs() ** 2  # (N, C, S, S / 2 + 1)
+    weight = torch.full_like(power[0, 0], 2.0)  # the other half of the spectrum is this one's mirror image
+    weight[:, 0] = weight[:, -1] = 1.0
+    energy = power.sum(dim=(0, 1)) * weight
+    half = images.shape[-1] // 2
+    fast = energy[half].sum() + energy[:, half].sum() - energy[half, half]
+    return float(fast / energy.sum().clamp(min=1e-12))
 
 
 def played(config: Config, alteration: Alteration | None, machine: Machine, images: Tensor, judge: Judge) -> Any:

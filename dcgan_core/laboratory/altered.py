@@ -16,6 +16,7 @@ from dcgan_core.config import Config, Initialisation
 from dcgan_core.models import LEAK, Discriminator, Generator, build
 
 HIDDEN_UNITS = 100  # of the discriminator's hidden layer; the generator's has as many as there are latents
+LINEAR_UNITS = 112  # of each hidden layer of a generator without convolutions
 DROPPED = 0.5  # share of the generator's values
 Alteration = Callable[[Config, Generator, Discriminator], None]
 Hidden = (nn.ReLU, nn.LeakyReLU)
@@ -173,6 +174,23 @@ def hidden_layers(config: Config, generator: Generator, discriminator: Discrimin
     _draw(hidden, config.discriminator_initialisation, slope=LEAK)
     _draw(logit, config.discriminator_initialisation, slope=1.0)
     discriminator.layers = nn.Sequential(*layers, hidden, nn.LeakyReLU(LEAK, inplace=True), logit, flat)
+
+
+def linear_generator(config: Config, generator: Generator, discriminator: Discriminator) -> None:
+    """Linear layers alone in the generator, with batch normalisation and ReLU between them as before.
+
+    The hidden ones are so wide that there are about as many weights as in the convolutions.
+    """
+    pixels = config.num_channels * config.image_size**2
+    layers: list[nn.Module] = []
+    before = config.latent_size
+    for after in (LINEAR_UNITS, LINEAR_UNITS, pixels):
+        linear = nn.Linear(before, after, bias=False)
+        _draw(linear, config.generator_initialisation, slope=0.0)
+        layers += [linear, nn.BatchNorm1d(after), nn.ReLU(inplace=True)]
+        before = after
+    shape = (config.num_channels, config.image_size, config.image_size)
+    generator.layers = nn.Sequential(*layers[:-2], nn.Unflatten(1, shape), nn.Tanh())
 
 
 def kernel_3(config: Config, generator: Generator, discriminator: Discriminator) -> None:
