@@ -146,9 +146,22 @@ def test_the_checkerboard_is_the_energy_with_period_two_in_a_whole_spectrum(size
     assert ablation.checkered(torch.ones(2, 1, size, size)) == 0
 
 
-def test_two_updates_of_the_discriminator_are_paid_from_the_same_images(small):
+def test_two_updates_of_the_discriminator_are_paid_from_the_same_images(small, monkeypatch):
+    shown = []
+    monkeypatch.setattr(ablation, "advance", lambda state, real, machine: shown.append(real) or _step(state, 1.0))
     found, config, *_ = one_run("two updates of D")
-    assert config.total_steps == 10 and found["images"][-1] == 160
+    assert config.total_steps == len(shown) == 10 and found["images"][-1] == 160
+    assert {len(real) for real in shown} == {16}, "each of the two has a batch of its own"
+
+
+def test_networks_are_altered_in_the_run_itself(small):
+    plain, other = (one_run(change)[0] for change in (AS_IT_IS, "kernel 3"))
+    assert all(now < before for now, before in zip(other["parameters"], plain["parameters"], strict=True))
+    assert other["distance"] != plain["distance"]
+
+
+def test_every_seed_is_a_run_of_its_own():
+    assert [ablation.run_config("ours", "no tanh", "clothes", seed).seed for seed in (0, 7)] == [0, 7]
 
 
 def test_what_a_record_holds_is_not_played_again_and_a_new_session_says_who_went_on(small, tmp_path, monkeypatch):
@@ -180,15 +193,16 @@ def test_what_a_record_holds_is_not_played_again_and_a_new_session_says_who_went
 
 
 def test_a_line_is_json_that_others_can_read_even_of_a_run_without_a_distance(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(ablation, "advance", lambda state, *_: _one_step(state))
+    monkeypatch.setattr(ablation, "advance", lambda state, *_: _step(state, math.inf))
     ablation.play(tmp_path, "ours", "no R1", "letters", 0, "data")
     text = (tmp_path / LINE).read_text()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["distance"] == [None] * 5
 
 
-def _one_step(state):
+def _step(state, loss: float):
+    """What `advance` returns, without its work."""
     state.step += 1
-    return torch.tensor(math.inf), torch.tensor(1.0)
+    return torch.tensor(loss), torch.tensor(1.0)
 
 
 def test_what_the_study_does_not_know_is_refused_in_one_sentence(tmp_path):
