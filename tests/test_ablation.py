@@ -197,6 +197,9 @@ def test_a_line_is_json_that_others_can_read_even_of_a_run_without_a_distance(sm
     ablation.play(tmp_path, "ours", "no R1", "letters", 0, "data")
     text = (tmp_path / LINE).read_text()
     assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["distance"] == [None] * 5
+    monkeypatch.setattr(ablation, "advance", lambda *_: pytest.fail("a run that was finished is played again"))
+    ablation.play(tmp_path, "ours", "no R1", "letters", 0, "data")
+    assert (tmp_path / LINE).read_text() == text
 
 
 def _step(state, loss: float):

@@ -214,7 +214,9 @@ def played(config: Config, alteration: Alteration | None, machine: Machine, imag
 
 
 def play(folder: Path, base: str, change: str, data: str, seed: int, data_root: str) -> None:
-    """Plays one run on the CPU, and leaves its line in `folder`."""
+    """Plays one run on the CPU, and leaves its line in `folder`; one that lies there already is left as it is."""
+    if (folder / LINE).exists():
+        return
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     config = run_config(base, change, data, seed, data_root)
