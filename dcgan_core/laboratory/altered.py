@@ -101,7 +101,11 @@ def _norm(channels: int) -> nn.BatchNorm2d:
 
 
 def from_0_to_1(config: Config, generator: Generator, discriminator: Discriminator) -> None:
-    """Sigmoid and images from 0 to 1, as the discriminator sees them; outside, they still go from -1 to 1."""
+    """Sigmoid and images from 0 to 1, as the discriminator sees them; outside, they still go from -1 to 1.
+
+    So do the units in which a penalty takes the slope: R1 with the same gamma is as heavy as before for the same change
+    of an image.
+    """
     *layers, _ = generator.layers
     generator.layers = nn.Sequential(*layers, nn.Sigmoid(), Line(2, -1))
     discriminator.layers = nn.Sequential(Line(0.5, 0.5), *discriminator.layers)
