@@ -16,6 +16,7 @@ from dcgan_core.config import Config
 from dcgan_core.runtime import Machine, refuse_too_large, seed_everything
 
 COMPILER = "inductor"
+Build = Callable[[Config], tuple[models.Generator, models.Discriminator]]
 
 
 @dataclass
@@ -73,15 +74,16 @@ def random_states() -> dict[str, Tensor]:
     return named
 
 
-def start(config: Config, machine: Machine) -> State:
+def start(config: Config, machine: Machine, build: Build = models.build) -> State:
     """Freshly initialised networks, optimizers and random numbers on the machine's device.
 
-    Raises `InvalidInput`, before memory is taken, for networks that cannot fit into it.
+    A study may `build` the two in a way of its own. Raises `InvalidInput`, before memory is taken, for networks that
+    cannot fit into it.
     """
     what = f"the widths are {config.generator_width} and {config.discriminator_width}"
     refuse_too_large(what, models.least_bytes(config), machine.device)
     seed_everything(config.seed)
-    generator, discriminator = models.build(config)
+    generator, discriminator = build(config)
     # On a CPU, the compiler mistakes the layout that convolutions give their channels-last results (torch 2.14).
     compiled_on_cpu = machine.compiled and machine.device.type == "cpu"
     layout = torch.contiguous_format if compiled_on_cpu else torch.channels_last
