@@ -24,8 +24,9 @@ def show_plan(real: np.ndarray, fake: np.ndarray, plan: np.ndarray, scores: np.n
         axes.plot(*np.stack([real[start], fake[end]]).T, color=NEUTRAL, linewidth=1)
     for points, colour, marker, label in ((real, REAL, "o", "real"), (fake, FAKE, "s", "fake")):
         axes.scatter(points[:, 0], points[:, 1], color=colour, marker=marker, s=36, zorder=3, label=label)
-    for point, score in zip(np.concatenate([real, fake]), scores, strict=True):
-        axes.annotate(f"{score:.1f}", point, xytext=(5, 5), textcoords="offset points", fontsize=9)
+    for place, (point, score) in enumerate(zip(np.concatenate([real, fake]), scores, strict=True)):
+        offset, side = ((-5, 0), "right") if place < len(real) else ((5, 5), "left")  # journeys leave to the right
+        axes.annotate(f"{score:.1f}", point, offset, textcoords="offset points", fontsize=9, ha=side, va="center")
     axes.set(aspect="equal", xlabel="x", ylabel="y")
     axes.margins(0.12)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2)
@@ -45,7 +46,7 @@ def show_samples(samples: Mapping[str, Tensor], centres: Tensor) -> None:
 
 @check
 def check_earth_mover(distance: Callable[[np.ndarray, np.ndarray], float]) -> str:
-    """Exercise 11.1: the earth mover's distance of two samples of equal size on a line."""
+    """Exercise 11.1: the earth mover's distance between two samples of equal size on a line."""
     a, b = np.array([3.0, 0.0, 1.0]), np.array([5.0, 6.0, 8.0])
     value = float(distance(a, b))
     expected = float(wasserstein_distance(a, b))
@@ -53,17 +54,17 @@ def check_earth_mover(distance: Callable[[np.ndarray, np.ndarray], float]) -> st
     as_given = float(np.abs(c - d).mean())
     require(
         abs(float(distance(c, d)) - as_given) > 1e-9,
-        "You move each point to the one at the same place of the other list. That is a plan, but not the cheapest: "
-        "from (0, 4) to (3, 1) it costs 3, and the crossing plan 1.",
+        "You pair points by their positions in the two lists. That is a plan, but not the cheapest: from (0, 4) to "
+        "(3, 1) it costs 3, while the plan whose journeys do not cross costs 1.",
     )
     require(
         abs(value - np.square(np.sort(a) - np.sort(b)).mean()) > 1e-9,
-        "You have squared the distances. Work grows with the way, not with its square; the square gives another "
-        "distance (Wasserstein-2, squared).",
+        "You have squared the distances. Work grows with the distance, not with its square; the square gives a "
+        "different measure (Wasserstein-2, squared).",
     )
     require(
         abs(value - 3 * expected) > 1e-9,
-        "Each point has the weight 1/N, because all of the earth together weighs 1: take the mean, not the sum.",
+        "Each point weighs 1/N, because all of the earth together weighs 1: take the mean, not the sum.",
     )
     require(
         abs(value - expected) < 1e-9 and abs(float(distance(c, d)) - 1) < 1e-9,
@@ -71,7 +72,7 @@ def check_earth_mover(distance: Callable[[np.ndarray, np.ndarray], float]) -> st
     )
     e, f = np.random.default_rng(0).normal(size=(2, 50))
     require(abs(float(distance(e, f)) - wasserstein_distance(e, f)) < 1e-9, "Two random samples come out wrong.")
-    return "It agrees with scipy's on random samples, too. On a line, journeys never need to cross."
+    return "It agrees with scipy's on random samples too. On a line, journeys never need to cross."
 
 
 @check
@@ -93,22 +94,22 @@ def check_penalty(penalty: Penalty) -> str:
     mix = seen[-1].flatten(1)
     require(
         float(mix.min()) >= 0 and float(mix.max()) <= 1,
-        "Some of your points lie beyond the real or the fake image. The mix comes from U(0, 1), torch.rand, and not "
-        "from N(0, 1), torch.randn.",
+        "Some of your points lie beyond the real or the fake image. The mix comes from U(0, 1), torch.rand, not from "
+        "N(0, 1), torch.randn.",
     )
     require(
         bool((mix == mix[:, :1]).all()),
-        "You mix each pixel by itself, which leaves the straight line: draw one number for each image.",
+        "You mix each pixel by itself, which leaves the straight line: draw one number per image.",
     )
     require(
         len(mix[:, 0].unique()) > 1000,
-        "All images of the batch share one mix, or nearly all: draw one number for each image, of the shape "
+        "All images of the batch share one mix, or nearly all do: draw one number per image, in the shape "
         "(B, 1, 1, 1).",
     )
     require(
         abs(steep.item() - 4) < 1e-3,
         f"A critic whose slope is 3 everywhere must pay (3 - 1)^2 = 4; yours pays {steep.item():.3f}. The slope of "
-        "an image is the norm over all of its pixels together, and of no other image's.",
+        "an image is the norm over all of its pixels together, and over no other image's.",
     )
     gentle = penalty(straight(0.5), real, fake).item()
     require(
@@ -141,7 +142,7 @@ def check_penalty(penalty: Penalty) -> str:
 
 @check
 def check_lower_bound(bound: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]) -> str:
-    """Exercise 11.3: a bound on the distance from any scores whatever."""
+    """Exercise 11.3: a lower bound on the distance from any scores at all."""
     points = np.array([0.0, 1.0, 5.0, 6.0])
     p, q = np.array([0.5, 0.5, 0.0, 0.0]), np.array([0.0, 0.0, 0.5, 0.5])  # 5 apart
     best = float(bound(points, -3 * points, p, q))
@@ -164,23 +165,23 @@ def check_lower_bound(bound: Callable[[np.ndarray, np.ndarray, np.ndarray, np.nd
     value = float(bound(points, scores, p, q))
     require(
         abs(value - difference / slopes[~np.eye(4, dtype=bool)].mean()) > 1e-9,
-        "You divide by the mean slope. A single steep place is enough to cheat with: it must be the largest one.",
+        "You divide by the mean slope. A single steep stretch is enough to cheat with: it must be the largest slope.",
     )
     require(abs(value - difference / 4) < 1e-9, f"For the scores {scores.tolist()} it is {difference / 4:g}.")
     shuffled = np.array([2, 0, 3, 1])
     value = float(bound(points[shuffled], scores[shuffled], p[shuffled], q[shuffled]))
     require(
         abs(value - difference / 4) < 1e-9,
-        "In another order of the same points your bound changes. The largest slope is over all pairs of points, not "
-        "over those that happen to stand side by side in the list.",
+        "Your bound changes with the order of the points. The largest slope is over all pairs of points, not over "
+        "those that happen to stand side by side in the list.",
     )
     flat = float(bound(points, -points / 2, p, q))
     require(
         abs(flat - 5) < 1e-9,
         f"For scores that fall by 1/2 for each unit you prove only {flat:g}: scores that are flatter than allowed may "
-        "be stretched, so divide by the largest slope here, too.",
+        "be stretched, so divide by the largest slope here too.",
     )
-    return "Any scores at all give a bound from below; the critic looks for those that give the largest one."
+    return "Any scores at all give a lower bound; the critic looks for those that give the largest one."
 
 
 @check
@@ -192,7 +193,7 @@ def check_true_distance(distance: Callable[[float, float], float]) -> str:
         require(
             abs(value - reading) > 1e-9,
             f"You return the reading itself, {reading:g}, but a penalised critic exaggerates: its slope is "
-            "1 + d / (2 lambda), and not 1.",
+            "1 + d / (2 lambda), not 1.",
         )
         require(value > 0, "You took the other solution of the quadratic equation: a distance is not negative.")
         require(
@@ -203,4 +204,4 @@ def check_true_distance(distance: Callable[[float, float], float]) -> str:
             abs(value - true) < 1e-6,
             f"With lambda = {weight:g} a distance of {true:g} reads {reading:g}; from that you get {value:g}.",
         )
-    return "With lambda = 0.1 a distance of 1 reads 6: the critic's loss is a distance only in units of its own."
+    return "With lambda = 0.1 a distance of 1 reads as 6: do not take the critic's loss for the distance."

@@ -39,7 +39,7 @@ RING = dataclasses.replace(COLLAPSES, loss="minimax", latent_size=256, total_ste
 
 
 def advance_with_a_stepped_copy(ensemble: Ensemble, *, num_steps: int) -> None:
-    """One iteration of the minimax game, as `ensemble.advance`, with what is often taken for unrolling.
+    """One iteration of the minimax game, as `ensemble.advance`, with what is often mistaken for unrolling.
 
     A copy of the discriminator takes `num_steps` steps and judges, but its steps count as constants.
     """
@@ -196,7 +196,7 @@ def show_terms(counts: Sequence[int], first: Sequence[float], second: Sequence[f
     """The two terms of the gradient against the number of steps ahead."""
     _, axes = plt.subplots()
     axes.plot(counts, first, marker="o", markersize=4, color=EXTRA[1], label="first: against the discriminator ahead")
-    axes.plot(counts, second, marker="s", markersize=4, color=REAL, label="second: how it answers")
+    axes.plot(counts, second, marker="s", markersize=4, color=REAL, label="second: how it replies")
     axes.set(xlabel="steps ahead, k", ylabel="gradient for a", ylim=(0, None))
     axes.legend()
 
@@ -256,7 +256,7 @@ def show_last_points(results: Mapping[str, Mapping[str, Any]]) -> None:
 
 @check
 def check_gradient(gradient: Callable[[float, float, int, float], float]) -> str:
-    """Exercise 12.1: the derivative by a of V(a, b_k) in the game V(a, b) = a b - b^2 / 2, after k steps of b."""
+    """Exercise 12.1: the derivative of V(a, b_k) by a, after k steps of b, in the game V(a, b) = a b - b^2 / 2."""
     for a, b, num_steps, rate in ((1.0, 0.2, 0, 0.1), (1.0, 0.2, 1, 0.1), (0.3, -0.5, 4, 0.2)):
         start_a = torch.tensor(a, dtype=torch.float64, requires_grad=True)
         moving = torch.tensor(b, dtype=torch.float64)
@@ -273,12 +273,12 @@ def check_gradient(gradient: Callable[[float, float, int, float], float]) -> str
         require(
             num_steps == 0 or abs(found - first) > 1e-9,
             f"{case} is {found:.4f}: that is b after its steps, the first term alone. The steps themselves depend on "
-            "a, so a second term is missing: the slope of V along b, times how b moves when a does.",
+            "a, so a second term is missing: the slope of V along b, times how far b moves when a does.",
         )
         require(
             abs(found - expected) < 1e-6,
             f"{case} should be {expected:.4f}, but is {found:.4f}. b climbs: each step adds rate * (a - b) to it. "
-            "Carry along how fast b changes with a; that number starts at 0.",
+            "Keep track of how fast b changes with a; that number starts at 0.",
         )
     return "Both terms are there; for k = 0 the second is zero."
 
@@ -296,7 +296,7 @@ def check_step_ahead(step_ahead: Callable[[nn.Module, Tensor, Tensor, float], di
     found = step_ahead(judge, real, fake, 0.1)
     require(
         all(torch.equal(parameter, before[name]) for name, parameter in judge.named_parameters()),
-        "The real discriminator has moved. Compute new tensors, weight - rate * gradient, and leave the old ones be.",
+        "The real discriminator has moved. Compute new tensors, weight - rate * gradient; leave the old ones alone.",
     )
     require(
         isinstance(found, dict) and found.keys() == before.keys(),
@@ -305,11 +305,11 @@ def check_step_ahead(step_ahead: Callable[[nn.Module, Tensor, Tensor, float], di
     require(
         all(bool(torch.isfinite(value).all()) for value in found.values())
         and any(not torch.allclose(found[name], before[name]) for name in before),
-        "The weights ahead are the weights of now: take a step.",
+        "The weights ahead equal the present weights: take a step.",
     )
     require(
         not all(torch.allclose(found[name], 2 * before[name] - expected[name]) for name in before),
-        "The step goes up the discriminator's loss: subtract the gradient.",
+        "Your step goes up the discriminator's loss: subtract the gradient.",
     )
     require(
         all(torch.allclose(found[name], expected[name]) for name in before),
@@ -322,14 +322,14 @@ def check_step_ahead(step_ahead: Callable[[nn.Module, Tensor, Tensor, float], di
     require(
         slope is not None and bool(slope.any()),
         "The values are right, but no graph leads back to the fakes, so the generator could not see how the "
-        "discriminator answers. Do not detach the fakes, and ask autograd.grad for create_graph=True.",
+        "discriminator replies. Do not detach the fakes, and call autograd.grad with create_graph=True.",
     )
-    return "The right weights, with a way back to the fakes, and the real discriminator has not moved."
+    return "The right weights, with a graph back to the fakes, and the real discriminator has not moved."
 
 
 @check
 def check_detector(detector: Callable[[Callable[[float], float], Callable[[float], float]], bool]) -> str:
-    """Exercise 12.3: tells from a loss and a claimed gradient, two functions of one number, whether they belong."""
+    """Exercise 12.3: tells whether a loss and a claimed gradient, two functions of one number, belong together."""
 
     def make(num_steps: int, second: float, b: float = 0.5, rate: float = 0.1) -> tuple[Any, Any]:
         kept = (1 - rate) ** num_steps
@@ -358,7 +358,7 @@ def check_detector(detector: Callable[[Callable[[float], float], Callable[[float
             "both players agree, and is wrong elsewhere: try several places, and compare closely.",
         )
     require(not detector(*make(5, -1.0)), "You accept a gradient whose second term has the wrong sign.")
-    return "You accept what is right, for every k, and catch the copy and a wrong sign."
+    return "You accept the right gradient for every k, and catch the copy and a wrong sign."
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ STYLE_LOOKS = {"weight": (REAL, "o"), "slant": (FAKE, "s"), "serif": (DISCRIMINA
 
 
 def show_steps(changes: Mapping[int, Tensor]) -> Figure:
-    """How far the image moves at each step (steps,) of one walk, cut into fewer and more steps, per unit of the way."""
+    """How far the image moves at each step (steps,) of one walk, cut into fewer or more steps, per unit of the walk."""
     figure, axes = plt.subplots(figsize=(5.4, 2.9))
     for (steps, moved), colour, style in zip(changes.items(), (NEUTRAL, FAKE, REAL), ("-", "--", "-"), strict=False):
         share = (np.arange(steps) + 0.5) / steps
         axes.plot(share, moved * steps, style, color=colour, label=f"{steps} steps", linewidth=1.5)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("share of the way")
+    axes.set_xlabel("share of the walk")
     axes.set_ylabel("speed of the image")
     axes.legend()
     return figure
@@ -91,18 +91,18 @@ def show_truncation(found: Mapping[float, Sequence[tuple[float, float]]]) -> Fig
 
 @check
 def check_spherical(way: Callable[[Tensor, Tensor, float], Tensor]) -> str:
-    """Exercise 14.1: the latent at a share of the way along the sphere, from two latents (latent_size,)."""
+    """Exercise 14.1: the latent at a share of the path along the sphere, from two latents (latent_size,)."""
     first, last = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     for share, end in ((0.0, first), (1.0, last)):
         require(
             torch.allclose(way(first, last, share), end, atol=1e-5),
-            f"At share {share:g} the way must be at its {'last' if share else 'first'} latent, but yours is elsewhere.",
+            f"At share {share:g} the path must be at its {'last' if share else 'first'} latent; yours is elsewhere.",
         )
     middle = way(first, last, 0.5)
     length = float(middle.norm())
     hint = " That is the straight line." if torch.allclose(middle, linear(first, last, 0.5), atol=1e-5) else ""
     require(
-        abs(length - 1) < 1e-4, f"Between unit vectors every point has length 1; your middle has {length:.2f}.{hint}"
+        abs(length - 1) < 1e-4, f"Between unit vectors every point has length 1; your midpoint has {length:.2f}.{hint}"
     )
     third = way(first, last, 1 / 3)
     angle = float(torch.rad2deg(torch.atan2(third[1], third[0])))
@@ -148,15 +148,15 @@ def check_direction(direction: Callable[[Tensor, Tensor], Tensor]) -> str:
     labels = torch.where(latents @ true > 0.8, 1.0, -1.0)
     latents = latents + 3.0  # a mean that is not zero shows whether the classes are weighed rightly
     found = direction(latents, labels)
-    require(tuple(found.shape) == (20,), f"Give one vector of 20 numbers; yours has the shape {tuple(found.shape)}.")
+    require(tuple(found.shape) == (20,), f"Return one vector of 20 numbers; yours has the shape {tuple(found.shape)}.")
     require(bool(found.isfinite().all()), "Your vector has numbers that are not finite: did you divide by zero?")
     cosine = float(torch.cosine_similarity(found, true, dim=0))
     expected = latents[labels > 0].mean(dim=0) - latents[labels < 0].mean(dim=0)
     hint = "take the mean of the latents of each class, and subtract."
     if cosine < -0.9:
-        hint = "it points from the class 1 to the class -1; turn it round."
+        hint = "it points from class 1 to class -1; turn it round."
     elif torch.allclose(normalize(found, dim=0), normalize(latents[labels > 0].mean(dim=0), dim=0), atol=1e-4):
-        hint = "that is the mean of one class; what matters is the difference to the other."
+        hint = "that is the mean of one class; what matters is the difference from the other."
     elif torch.allclose(normalize(found, dim=0), normalize((labels[:, None] * latents).mean(dim=0), dim=0), atol=1e-4):
         hint = "the larger class outweighs the smaller one; take the mean *within each class* before you subtract."
     require(cosine > 0.9, f"The cosine with the true direction is {cosine:.2f}: {hint}")
@@ -171,18 +171,18 @@ def check_direction(direction: Callable[[Tensor, Tensor], Tensor]) -> str:
 
 @check
 def check_cut(cut: Callable[[Tensor, Tensor], Tensor]) -> str:
-    """Exercise 14.4: a unit direction (latent_size,) without its part along another one, which need not be a unit."""
+    """Exercise 14.4: a unit direction (latent_size,) without its part along another, which need not have length 1."""
     rng = torch.Generator().manual_seed(0)
     direction, other = normalize(torch.randn(2, 100, generator=rng) + 0.5, dim=1)
     for scale in (1.0, 5.0):
         found = cut(direction, scale * other)
         cosine = float(torch.cosine_similarity(found, other, dim=0))
-        hint = "subtract the part of `direction` along `other`: the dot product with the unit vector, times it."
+        hint = "subtract the part of `direction` along `other`: its dot product with the unit vector, times that."
         if torch.allclose(normalize(found, dim=0), normalize(direction - other, dim=0), atol=1e-4):
             hint = "you subtracted all of `other`; subtract only as much of it as there is in `direction`."
         elif scale != 1:
             hint = f"it works for a unit vector, not for one of length {scale:g}: bring `other` to length 1 first."
-        require(abs(cosine) < 1e-4, f"The cosine of yours with `other` is {cosine:.2f}, and must be 0: {hint}")
+        require(abs(cosine) < 1e-4, f"The cosine between yours and `other` is {cosine:.2f}, and must be 0: {hint}")
         expected = normalize(direction - (direction @ other) * other, dim=0)
         require(
             float(torch.cosine_similarity(found, expected, dim=0)) > 0.999,
@@ -190,4 +190,4 @@ def check_cut(cut: Callable[[Tensor, Tensor], Tensor]) -> str:
         )
         length = float(found.norm())
         require(abs(length - 1) < 1e-4, f"Its length is {length:.2f}: removing a part makes it shorter; scale it to 1.")
-    return "At right angles to the other direction, and as close to the old one as that allows."
+    return "At right angles to the other direction, and otherwise as close to the old one as possible."
