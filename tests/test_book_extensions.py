@@ -22,7 +22,9 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import built_formulas  # noqa: E402
 import chapter_links  # noqa: E402
 import chapter_numbers  # noqa: E402
+import claims_page  # noqa: E402
 import dark_twins  # noqa: E402
+import found_and_shared  # noqa: E402
 import light_pages  # noqa: E402
 import used_icons  # noqa: E402
 
@@ -195,3 +197,43 @@ def test_mentions_of_chapters_are_found_and_written_in_one_style(text, numbers, 
 
 def test_chapters_are_known_by_the_names_of_their_files():
     assert chapter_links.chapters({"notebooks/07_loop", "book/intro"}) == {7: "notebooks/07_loop"}
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("test_the_crowd_rotates", "The crowd rotates."),
+        ("test_on_mnist_r1_is_ahead_at_200_000_images", "On MNIST R1 is ahead at 200,000 images."),
+        ("test_with_beta1_of_0_5_adam_follows", "With beta1 of 0.5 Adam follows."),
+        ("test_without_detach_the_generators_turn_fails", "Without detach the generator's turn fails."),
+    ],
+)
+def test_the_name_of_a_test_is_read_as_a_sentence(name, said):
+    assert claims_page.sentence(name) == said
+
+
+def test_every_claim_of_every_chapter_is_listed_with_its_line():
+    found = claims_page.chapters()
+    chapters = {int(path.name[:2]) for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")}
+    assert set(found) - {None} == chapters
+    assert all(claims_page.chapter_title(number).startswith(f"{number}. ") for number in chapters)
+    for path in (path for paths in found.values() for path in paths):
+        source = path.read_text(encoding="utf-8")
+        claims = claims_page.read_claims(path)
+        assert len(claims) == len(re.findall(r"^def test_", source, re.M)) > 0
+        for claim, _, line in claims:
+            name = re.match(r"def (test_\w+)\(", source.splitlines()[line - 1])[1]
+            assert claims_page.sentence(name) == claim
+
+
+def test_the_address_of_the_site_follows_from_the_repository():
+    address = "https://owner.github.io/a-book/"
+    assert found_and_shared.site_address("https://github.com/Owner/a-book") == address
+    assert found_and_shared.site_address("https://github.com/Owner/a-book/") == address
+
+
+def test_a_title_that_would_stand_twice_stands_once():
+    twice = "<title>A &amp; B &#8212; A &amp; B</title>"
+    assert found_and_shared.TWICE.sub(r"<title>\1</title>", twice) == "<title>A &amp; B</title>"
+    chapter = "<title>7. A loop &#8212; A book</title>"
+    assert found_and_shared.TWICE.sub("", chapter) == chapter
