@@ -83,6 +83,29 @@ def test_code_and_what_it_prints_fit_the_column_at_a_desk(view):
     assert too_wide == []
 
 
+WITHOUT_PICTURE = """() => {
+    const place = (one) => [0, one.getBoundingClientRect().height].map((down) => one.getBoundingClientRect().top + scrollY + down);
+    const headings = [...document.querySelectorAll(".bd-article h2")];
+    const end = place(headings.find((one) => one.innerText.startsWith("Exercises")))[0];
+    let [, last] = place(document.querySelector(".bd-article h1"));
+    const gaps = [];
+    for (const [top, bottom] of [...document.querySelectorAll(
+        ".bd-article img, .bd-article canvas, .bd-article figure, .bd-article audio, .bd-article .living"
+    )].filter((one) => one.getClientRects().length).map(place).sort((a, b) => a[0] - b[0])) {
+        if (top > end) break;
+        gaps.push([Math.round(top - last), Math.round(last)]);
+        last = Math.max(last, bottom);
+    }
+    return [...gaps, [Math.round(end - last), Math.round(last)]];
+}"""
+
+
+def test_no_more_than_two_screens_of_a_chapter_are_without_a_picture(view):
+    """From the title to the exercises; a gap is told with the place at which it begins."""
+    if view.address.startswith("notebooks/"):
+        assert [gap for gap in view.page.evaluate(WITHOUT_PICTURE) if gap[0] > 2 * DESKTOP["height"]] == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_critical_or_serious_at_a_desk(view, findings, scheme):
     """Light and dark differ in their colours only."""
