@@ -21,6 +21,7 @@ from unittest.mock import patch
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -208,25 +209,30 @@ def recorded_diagnoses() -> tuple[dict[str, dict[str, list[dict[str, Any]]]], di
     return content["results"], content["provenance"]
 
 
-SHORT = {  # for the columns of a table
-    "healthy": "none",
-    "discriminator too strong": "strong",
-    "collapsed": "coll.",
-    "circling": "circle",
-    "overflow": "overf.",
-    "wrong range": "range",
-    "wrong mode": "mode",
-    "dead generator": "dead",
-}
+def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[list[int]]:
+    """Numbers of seeds: a row for each game that was played, a column for what the tree said, as in `GALLERY`."""
+    said = [Counter(one["diagnosis"] for one in played) for played in results.values()]
+    return [[count[name] for name in GALLERY] for count in said]
 
 
-def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """A table in plain text, counting seeds: rows are what was played, columns what the tree said."""
-    lines = [f"{'':24}" + "".join(f"{short:>7}" for short in SHORT.values())]
-    for name, played in results.items():
-        said = Counter(one["diagnosis"] for one in played)
-        lines.append(f"{name:24}" + "".join(f"{said[other] or '.':>7}" for other in SHORT))
-    return "\n".join(lines)
+def show_confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """`confusion` as a table of tinted cells; those with the right diagnosis are framed."""
+    names, counts = list(GALLERY), confusion(results)
+    figure, axes = plt.subplots(figsize=(5.6, 0.32 * len(results) + 1.0))
+    axes.imshow(counts, cmap="Blues", vmin=0, vmax=1.6 * max(map(max, counts)), aspect="auto")
+    for row, (played, line) in enumerate(zip(results, counts, strict=True)):
+        for column, count in enumerate(line):
+            axes.text(column, row, str(count) if count else "\u00b7", ha="center", va="center", fontsize=10)
+        corner = (names.index(played) - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
+    axes.set_yticks(range(len(results)), [name.replace("r too", "r\ntoo") for name in results], fontsize=9)
+    labels = ["none", *(name.replace("discriminator ", "").replace(" ", "\n") for name in names[1:])]
+    axes.set_xticks(range(len(names)), labels, fontsize=8.5)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return figure
 
 
 def show_run(run: Run) -> Figure:
