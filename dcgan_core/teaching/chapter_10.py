@@ -223,7 +223,7 @@ def draw_game(axes: Any, watched: Watched, look: int, scale: float = 1) -> tuple
     axes.scatter(
         *watched.mixture.centres.T, s=scale * size, facecolors="none", edgecolors=REAL, linewidths=1.6 * scale**0.5
     )
-    dots = axes.scatter(*watched.points[look].T, s=7 * scale, color=FAKE)
+    dots = axes.scatter(*watched.points[look].T, s=7 * scale, color=FAKE, rasterized=True)
     axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)
