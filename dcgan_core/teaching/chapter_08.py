@@ -1,4 +1,4 @@
-"""Chapter 08, is it working?: games that are ill on purpose, the log of a run, the tree that names an illness.
+"""Chapter 08, is it working?: games with a deliberate fault, the log of a run, the tree that names the fault.
 
 `python -m dcgan_core.teaching.chapter_08` plays every game with several seeds, asks the tree, and writes the record
 that ships with the package.
@@ -21,6 +21,7 @@ from unittest.mock import patch
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -42,7 +43,7 @@ from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL, REAL, image_
 RECORD = Path(__file__).with_suffix(".json")
 SEEDS = range(8)
 NUM_UPDATES = 250
-EVERY = 10  # updates between two looks
+EVERY = 10  # updates between two checks
 NUM_WATCHED = 64
 NUM_JUDGED = 500
 BASE = replace(IMAGES, generator_learning_rate=5e-3, discriminator_learning_rate=5e-3, total_images=10**6)
@@ -56,7 +57,7 @@ class Case:
     naive: bool = False  # losses as the paper prints them, log of sigmoid
     half_range: bool = False  # real images in 0..1
     stuck_in_eval: bool = False  # the generator, since before the first update
-    detached: bool = False  # fakes cut off in the generator's turn, too
+    detached: bool = False  # fakes detached in the generator's turn too
 
     def in_words(self) -> str:
         """What is changed, in one line."""
@@ -78,7 +79,7 @@ GALLERY = {
     "wrong mode": Case(stuck_in_eval=True),
     "dead generator": Case(detached=True),
 }
-OTHERS = {  # the same illnesses in settings that the thresholds were not chosen for
+OTHERS = {  # the same faults in settings that the thresholds were not chosen for
     "healthy": Case({"generator_learning_rate": 2e-3, "discriminator_learning_rate": 2e-3}),
     "discriminator too strong": Case({"generator_learning_rate": 2e-4, "discriminator_steps": 3}),
     "collapsed": Case({"generator_learning_rate": 3e-1}),
@@ -103,7 +104,7 @@ class Run:
 
 
 def play(case: Case, data: Dataset, *, seed: int, num_updates: int = NUM_UPDATES) -> Run:
-    """Plays one game on the CPU, looking at it every `EVERY` updates; ends where a loss is not finite."""
+    """Plays one game on the CPU and checks it every `EVERY` updates; stops when a loss is not finite."""
     config = replace(BASE, seed=seed, **case.changes)
     machine = choose_machine("cpu", "float32")
     state = start(config, machine)
@@ -129,7 +130,7 @@ def play(case: Case, data: Dataset, *, seed: int, num_updates: int = NUM_UPDATES
 
 
 def _turns(case: Case, state: State, real: Tensor, machine: Machine) -> tuple[Tensor, Tensor]:
-    """One iteration, with the mistake of fakes that are detached for both players where the case asks for it."""
+    """One iteration; where the case asks for it, the fakes are wrongly detached for both players."""
     if not case.detached:
         return advance(state, real, machine)
     fake = state.generator(torch.randn(len(real), state.config.latent_size, generator=state.latent_rng))
@@ -149,7 +150,7 @@ def until(log: Log, updates: int) -> Log:
 
 
 def first_named(log: Log, illness: str) -> float:
-    """The update from which on the tree says this illness at every look; infinite if it does not at the end."""
+    """The update at which the tree settles on this diagnosis; infinite if the last check says something else."""
     found = math.inf
     for at in reversed(log["updates"]):
         if diagnose(until(log, int(at))) != illness:
@@ -164,12 +165,12 @@ def letters_16() -> Dataset:
 
 
 def judge_16() -> Judge:
-    """Who counts the letters that the samples cover."""
+    """The classifier that counts the letters covered by the samples."""
     return judge_for(Config(image_size=BASE.image_size))
 
 
 def outcome(run: Run, judge: Judge, illness: str) -> dict[str, Any]:
-    """What is written down of a run: its diagnosis, since when, its signs, and what the judge says to its samples."""
+    """What the record keeps of a run: its diagnosis, since when, its signs, and the judge's report on its samples."""
     images = sample(run.state.generator, draw_latents(NUM_JUDGED, BASE.latent_size, seed=7))
     report = judge.report(images) if bool(images.isfinite().all()) else {}
     numbers = {name: float(f"{value:.4g}") for name, value in signs(run.log).items() if math.isfinite(value)}
@@ -185,7 +186,7 @@ def outcome(run: Run, judge: Judge, illness: str) -> dict[str, Any]:
 
 
 def record(path: Path = RECORD, seeds: Sequence[int] = SEEDS, num_updates: int = NUM_UPDATES) -> None:
-    """Plays every game with every seed on one thread, and writes down what came of it, with who did it."""
+    """Plays every game with every seed on one thread, and records the outcomes and their provenance."""
     torch.set_num_threads(1)
     facts = provenance(choose_machine("cpu", "float32"))
     facts |= {"command": "python -m dcgan_core.teaching.chapter_08", "seeds": len(seeds), "updates": num_updates}
@@ -203,30 +204,35 @@ def record(path: Path = RECORD, seeds: Sequence[int] = SEEDS, num_updates: int =
 
 @cache
 def recorded_diagnoses() -> tuple[dict[str, dict[str, list[dict[str, Any]]]], dict[str, Any]]:
-    """The recorded outcomes by group and illness, one for each seed, and where they come from."""
+    """The recorded outcomes by group and fault, one per seed, and where they come from."""
     content = json.loads(RECORD.read_text(encoding="utf-8"))
     return content["results"], content["provenance"]
 
 
-SHORT = {  # for the columns of a table
-    "healthy": "none",
-    "discriminator too strong": "strong",
-    "collapsed": "coll.",
-    "circling": "circle",
-    "overflow": "overf.",
-    "wrong range": "range",
-    "wrong mode": "mode",
-    "dead generator": "dead",
-}
+def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[list[int]]:
+    """Numbers of seeds: a row for each game that was played, a column for what the tree said, as in `GALLERY`."""
+    said = [Counter(one["diagnosis"] for one in played) for played in results.values()]
+    return [[count[name] for name in GALLERY] for count in said]
 
 
-def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """A table in plain text: what the games were in rows, what the tree said in columns, numbers of seeds."""
-    lines = [f"{'':24}" + "".join(f"{short:>7}" for short in SHORT.values())]
-    for name, played in results.items():
-        said = Counter(one["diagnosis"] for one in played)
-        lines.append(f"{name:24}" + "".join(f"{said[other] or '.':>7}" for other in SHORT))
-    return "\n".join(lines)
+def show_confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """`confusion` as a table of tinted cells; those with the right diagnosis are framed."""
+    names, counts = list(GALLERY), confusion(results)
+    figure, axes = plt.subplots(figsize=(5.6, 0.32 * len(results) + 1.0))
+    axes.imshow(counts, cmap="Blues", vmin=0, vmax=1.6 * max(map(max, counts)), aspect="auto")
+    for row, (played, line) in enumerate(zip(results, counts, strict=True)):
+        for column, count in enumerate(line):
+            axes.text(column, row, str(count) if count else "\u00b7", ha="center", va="center", fontsize=10)
+        corner = (names.index(played) - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
+    axes.set_yticks(range(len(results)), [name.replace("r too", "r\ntoo") for name in results], fontsize=9)
+    labels = ["none", *(name.replace("discriminator ", "").replace(" ", "\n") for name in names[1:])]
+    axes.set_xticks(range(len(names)), labels, fontsize=8.5)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    return figure
 
 
 def show_run(run: Run) -> Figure:
@@ -265,7 +271,7 @@ def show_run(run: Run) -> Figure:
     return figure
 
 
-TELLING = {  # two curves to look at in each game; the second one gives it away
+TELLING = {  # two curves to watch in each game; the second one gives it away
     "discriminator too strong": ("D(G(z))", "gradient G"),
     "collapsed": ("diversity", "gradient G"),
     "circling": ("loss D", "motion"),
@@ -296,7 +302,7 @@ def show_beside(runs: Mapping[str, Run], name: str) -> Figure:
 
 
 def show_side_by_side(runs: Mapping[str, Run]) -> Figure:
-    """Small multiples: a row for each game that has curves, a column for each quantity; the telling one is tinted."""
+    """Small multiples: one row per game that has curves, one column per quantity; the telling panel is tinted."""
     columns = {"loss D": 4.0, "D(G(z))": 1.0, "gradient G": 300.0, "diversity": 1.6, "motion": 3.0, "gap": 0.6}
     limits = {name: (-0.07 * top, top) for name, top in columns.items()}
     limits |= {"gradient G": (-3e-3, 300), "darkest": (-1.1, 0.2)}
@@ -337,7 +343,7 @@ def check_gradient_norm(norm: Callable[[nn.Module], float]) -> str:
         )
     require(abs(found - 31) > 1e-4, "You add the norms of the layers: add the *squares* of all numbers, then the root.")
     require(abs(found - 625) > 1e-2, "That is the square of the norm: take the root.")
-    require(abs(found - 25) < 1e-4, f"Gradients 2, -3, 6 and 24 have the norm 25 together, and yours is {found:.4g}.")
+    require(abs(found - 25) < 1e-4, f"Together, the gradients 2, -3, 6 and 24 have the norm 25; yours is {found:.4g}.")
     return "One number per network, whatever its layers."
 
 
@@ -364,8 +370,8 @@ def check_motion(motion: Callable[[Tensor, Tensor], float]) -> str:
         ),
         (
             float(moved.square().mean().sqrt()) / spread,
-            "That is the root of the mean square. Take the mean of the absolute differences, which one pixel that "
-            "jumps does not rule.",
+            "That is the root of the mean square. Take the mean of the absolute differences, which a single pixel that "
+            "jumps does not dominate.",
         ),
         (
             distance / float(now.std()),
@@ -383,29 +389,46 @@ def check_motion(motion: Callable[[Tensor, Tensor], float]) -> str:
         "by pixel, then the mean.",
     )
     mirrored = float(motion(now, now.flip(0)))
-    require(mirrored > 0.5, "Other images at every latent are a large motion, though the set is the same.")
-    return f"Exchanging all images has a motion of {mirrored:.2f}: the set is the same, and nothing has stayed."
+    require(
+        mirrored > 0.5,
+        "If every latent gets another image, the motion is large, though the set is the same.",
+    )
+    return f"Shuffling all images has a motion of {mirrored:.2f}: the set is the same, but no latent keeps its image."
 
 
 @check
 def check_healthy_loss(loss: float) -> str:
     """Exercise 08.3: the discriminator's loss at D(x) = D(G(z)) = 1/2."""
-    require(abs(loss - math.log(2)) > 1e-3, "That is one half of it: the loss has a term for real images and one more.")
+    require(
+        abs(loss - math.log(2)) > 1e-3, "That is one half of it: there is a term for real images and one for fakes."
+    )
     require(abs(loss - 2) > 1e-3, "That is in bits. Use the natural logarithm.")
     require(loss > 0, "The loss is minus a logarithm of a number below 1, so it is positive.")
     require(abs(loss - 2 * math.log(2)) < 1e-3, f"With D = 1/2 everywhere it is {2 * math.log(2):.3f}, not {loss:.3f}.")
-    return "Games that run in circles have the same loss, so it is not a sign of health."
+    return "Circling games have the same loss, so it is not a sign of health."
 
 
 @check
 def check_diagnosis(diagnosis: Callable[[dict[str, float]], str]) -> str:
-    """Exercise 08.4: names three illnesses from the medians of four curves."""
+    """Exercise 08.4: names three faults from the medians of three signs."""
     cases = [
         ({"right": 0.72, "gradient": 3.1, "diversity": 0.96}, "healthy", "nothing is wrong here"),
-        ({"right": 1.0, "gradient": 95.0, "diversity": 0.23}, "strong", "a confident judge and a steep gradient"),
-        ({"right": 1.0, "gradient": 1e-4, "diversity": 0.01}, "collapsed", "a confident judge, but almost no gradient"),
+        (
+            {"right": 1.0, "gradient": 95.0, "diversity": 0.23},
+            "strong",
+            "a confident discriminator, a steep gradient",
+        ),
+        (
+            {"right": 1.0, "gradient": 1e-4, "diversity": 0.01},
+            "collapsed",
+            "a confident discriminator, almost no gradient",
+        ),
         ({"right": 1.0, "gradient": 0.0, "diversity": 0.31}, "dead", "no gradient at all: ask for that first"),
-        ({"right": 0.5, "gradient": 0.3, "diversity": 0.2}, "collapsed", "samples alike, and a judge at a coin toss"),
+        (
+            {"right": 0.5, "gradient": 0.3, "diversity": 0.2},
+            "collapsed",
+            "samples alike, a discriminator at chance",
+        ),
     ]
     for now, expected, why in cases:
         found = diagnosis(dict(now))

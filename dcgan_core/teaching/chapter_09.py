@@ -32,8 +32,8 @@ def show_clouds(clouds: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def show_sizes(found: Mapping[str, Mapping[int, Sequence[float]]]) -> Figure:
-    """Scores over the number of samples: the median of the draws as a line, all draws as a band."""
+def show_sizes(found: Mapping[str, Mapping[int, Sequence[float]]], score: str = "Fréchet distance") -> Figure:
+    """A score over the number of samples: the median of the draws as a line, their range as a band."""
     figure, axes = plt.subplots(figsize=(5.4, 3.2))
     for (name, scores), colour, marker in zip(found.items(), (REAL, FAKE), "os", strict=True):
         sizes = list(scores)
@@ -41,17 +41,18 @@ def show_sizes(found: Mapping[str, Mapping[int, Sequence[float]]]) -> Figure:
     axes.set_xscale("log")
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
-    axes.set_ylim(bottom=0)
+    if axes.dataLim.y0 >= 0:
+        axes.set_ylim(bottom=0)
     axes.set_xlabel("number of samples")
-    axes.set_ylabel("Fréchet distance")
+    axes.set_ylabel(score)
     axes.legend()
     return figure
 
 
 def show_balls(real: Tensor, fake: Tensor, *, k: int = 3) -> Figure:
-    """Points (N, 2) and the balls to the k-th nearest: around the real ones on the left, the fake ones on the right."""
+    """Points (N, 2) and the balls that reach to the k-th nearest: of the real points left, of the fake ones right."""
     figure, panels = plt.subplots(1, 2, figsize=(5.6, 3.1), sharex=True, sharey=True)
-    titles = ("precision: fakes inside", "recall: real ones inside")
+    titles = ("precision: fakes inside", "recall: real points inside")
     for axes, title, centres, colour in zip(panels, titles, (real, fake), (REAL, FAKE), strict=True):
         for (x, y), radius in zip(centres.tolist(), distances_to_others(centres, k=k).tolist(), strict=True):
             axes.add_patch(Circle((x, y), radius, color=colour, alpha=0.16, linewidth=0))
@@ -132,7 +133,7 @@ def check_frechet(distance: Callable[[Tensor, Tensor, Tensor, Tensor], float]) -
     require(
         abs(found - expected) < 1e-4,
         f"For random means and deviations yours is {found:.4f} and not {expected:.4f}: every feature adds the squared "
-        "difference of its means and the squared difference of its deviations.",
+        "difference of its means and the squared difference of its standard deviations.",
     )
     return "It is `dcgan_core.metrics.frechet_distance` for covariances that are diagonal."
 
@@ -149,19 +150,19 @@ def check_kid(kid: Callable[[Tensor, Tensor, Tensor], float]) -> str:
     means = [(k.sum() - k.trace()) for k in kernels[:2]]
     divided = float(means[0] / 49 + means[1] / 25 - 2 * kernels[2].mean())
     once = float(means[0] / 42 + means[1] / 20 - kernels[2].mean())
-    hint = "add the means over pairs of different samples within x and within y, and take away twice that between."
+    hint = "add the means over pairs of different samples within x and within y, and take away twice that between them."
     if abs(found - with_diagonal) < 1e-6:
-        hint = "you kept the pairs of a sample with itself, which lie on the diagonal; they make equal sets differ."
+        hint = "you kept the pairs of a sample with itself, on the diagonal, which make equal sets seem to differ."
     elif abs(found - divided) < 1e-6:
         hint = "you left the diagonal out of the sums, but still divide by the number of all pairs; n (n - 1) remain."
     elif abs(found - once) < 1e-6:
         hint = "the pairs between the sets count twice, once from each side."
     require(abs(found - expected) < 1e-6, f"Yours is {found:.4f} and not {expected:.4f}: {hint}")
-    return "Unbiased, and also for sets of different size."
+    return "Unbiased, even for sets of different sizes."
 
 
 def good_and_bad() -> tuple[Tensor, Tensor]:
-    """Exercise 09.3: 60 real points around the origin, and 40 fake ones in a clump far outside."""
+    """Exercise 09.3: 60 real points around the origin, and 40 fakes in a cluster far away."""
     rng = torch.Generator().manual_seed(0)
     return torch.randn(60, 2, generator=rng), torch.randn(40, 2, generator=rng) * 0.3 + torch.tensor([6.0, 6.0])
 
@@ -195,13 +196,13 @@ def check_limit(limit: Callable[[Sequence[int], Sequence[float]], float]) -> str
         found = float(limit(sizes, scores))
         hint = "fit a straight line to the scores over 1/n. Where is n infinite on that axis?"
         if abs(found - scores[-1]) < 1e-6:
-            hint = "you give the score of the largest sample, which is still too high."
+            hint = "that is the score of the largest sample, which is still too high."
         elif abs(found - float(np.mean(scores))) < 1e-6:
             hint = "the mean of biased scores is biased as well."
         elif abs(found - float(np.polyfit(sizes, scores, 1)[1])) < 1e-3:
             hint = "you fitted a line over n, and gave its value at n = 0; the scores are a line over 1/n."
         elif abs(found - slope) < 1e-3 * slope:
-            hint = "you give the slope of the line; wanted is its height at 1/n = 0."
+            hint = "that is the slope of the line; the answer is its height at 1/n = 0."
         require(
             abs(found - true) < 1e-3 * max(true, 1),
             f"For the scores {', '.join(f'{score:.1f}' for score in scores)} at n = 500 to 5,000, yours is {found:.2f} "

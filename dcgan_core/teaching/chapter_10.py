@@ -30,7 +30,7 @@ from dcgan_core.laboratory.ensemble import COLLAPSES, COVERS, MIXTURES, Ensemble
 from dcgan_core.runtime import choose_machine, provenance
 from dcgan_core.teaching.chapter_03 import SHADES
 from dcgan_core.teaching.exercises import check, require
-from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, NEUTRAL, REAL
+from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, REAL
 from dcgan_core.teaching.replay import replay
 
 RECORD = Path(__file__).with_suffix(".json")
@@ -51,7 +51,7 @@ FACTORS: dict[str, dict[str, dict[str, Any]]] = {
 def favourites(mixture: Mixture, samples: Tensor) -> tuple[Tensor, Tensor]:
     """The mode that most of the samples (..., N, 2) are nearest to, and their share: int64 and float64 (...).
 
-    All samples count, good or not, so a crowd between two modes has a favourite, too.
+    All samples count, good or not, so a cluster between two modes has a favourite too.
     """
     mode, _ = mixture.nearest(samples)
     shares = torch.nn.functional.one_hot(mode, mixture.num_modes).double().mean(dim=-2)
@@ -60,7 +60,7 @@ def favourites(mixture: Mixture, samples: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def outcome(config: PointConfig, seeds: Sequence[int]) -> dict[str, list[float]]:
-    """What became of each seed: lists over the seeds, of the last look but for `favourites`.
+    """What became of each seed: lists over the seeds, of the last look except for `favourites`.
 
     covered, good, kl: as in `mixtures.mode_statistics`. crowd: share of the samples that are nearest to the favourite
     mode. favourites: how many different modes were the favourite, over ten looks after the start. The two losses are
@@ -70,7 +70,7 @@ def outcome(config: PointConfig, seeds: Sequence[int]) -> dict[str, list[float]]
 
 
 def describe(history: History, mixture: Mixture | None = None) -> dict[str, list[float]]:
-    """What `outcome` says, of games that were played already, by default on the ring."""
+    """What `outcome` says of games that have been played already, by default on the ring."""
     favourite, share = favourites(mixture or ring(), history.samples)
     found = {name: getattr(history.statistics, name)[-1].tolist() for name in ("covered", "good", "kl")}
     for player, losses in zip(("discriminator_loss", "generator_loss"), history.losses, strict=True):
@@ -90,7 +90,7 @@ def games() -> dict[tuple[str, str, str], PointConfig]:
 
 
 def record(path: Path = RECORD, seeds: Sequence[int] = SEEDS) -> None:
-    """Plays every game once on one thread, and writes down what became of it, with who did it."""
+    """Plays every game once on one thread, and records the outcomes and their provenance."""
     torch.set_num_threads(1)
     facts = provenance(choose_machine("cpu", "float32"))
     facts |= {"command": "python -m dcgan_core.teaching.chapter_10", "seeds": len(seeds)}
@@ -115,7 +115,7 @@ def recorded_study() -> tuple[dict[str, dict[str, dict[str, dict[str, Any]]]], d
 
 
 def interval(values: Sequence[float], percent: bool = False) -> str:
-    """Median, and what holds the true median with at least 90%, in a few characters."""
+    """The median, and an interval that holds the true median with at least 90% confidence, in a few characters."""
     return "{} ({} to {})".format(
         *(f"{number:.0%}" if percent else f"{number:.3g}" for number in median_interval(values))
     )
@@ -134,14 +134,14 @@ class Watched:
 
 
 def half_width(mixture: Mixture) -> float:
-    """Of the square that is drawn: with room for samples that overshoot."""
+    """Half the width of the square that is drawn, with room for samples that overshoot."""
     return 1.45 * float(mixture.centres.max()) + 0.7
 
 
 def watch(config: PointConfig, seed: int, *, num_looks: int = 40, num_points: int = 200, lattice: int = 40) -> Watched:
-    """Plays the game of one seed and looks at samples and discriminator on the way.
+    """Plays the game of one seed and keeps samples and discriminator at several moments.
 
-    Looks are closer together at the beginning, where most happens.
+    They are closer together at the beginning, where most happens.
     """
     mixture = MIXTURES[config.mixture]()
     moments = {round(config.total_steps * (place / num_looks) ** 1.5) for place in range(num_looks + 1)}
@@ -209,36 +209,55 @@ def _frames(watched: Watched) -> list[Image.Image]:
     return frames
 
 
-def draw_game(axes: Any, watched: Watched, look: int) -> tuple[Any, Any]:
-    """Draws one look: D(x) as shading, modes as rings, samples as dots; returns the shading and the dots."""
+def draw_game(axes: Any, watched: Watched, look: int, scale: float = 1) -> tuple[Any, Any]:
+    """Draws one look: D(x) as shading, modes as rings, samples as dots; returns the shading and the dots.
+
+    `scale` multiplies the areas of rings and dots, for small pictures.
+    """
     half = half_width(watched.mixture)
     extent, surface = (-half, half, -half, half), watched.surface[look]
     shading = axes.imshow(
         surface, origin="lower", extent=extent, cmap=SHADES, vmin=0.2, vmax=0.8, interpolation="bilinear"
     )
     size = 110 if watched.mixture.num_modes < 10 else 45
-    axes.scatter(*watched.mixture.centres.T, s=size, facecolors="none", edgecolors=REAL, linewidths=1.6)
-    dots = axes.scatter(*watched.points[look].T, s=7, color=FAKE)
+    axes.scatter(
+        *watched.mixture.centres.T, s=scale * size, facecolors="none", edgecolors=REAL, linewidths=1.6 * scale**0.5
+    )
+    dots = axes.scatter(*watched.points[look].T, s=7 * scale, color=FAKE, rasterized=True)
     axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
     axes.grid(False)
     axes.spines[:].set_visible(False)
     return shading, dots
 
 
-def show_losses(histories: Mapping[str, History]) -> None:
-    """The discriminators' losses of each game: median and range of the seeds, over windows of updates."""
-    _, axes = plt.subplots(figsize=(5.6, 4.0))
-    colours = (REAL, FAKE, DISCRIMINATOR, NEUTRAL)
-    for (name, history), colour, line in zip(histories.items(), colours, ("-", "--", "-.", ":"), strict=False):
+def show_moments(watched: Mapping[str, Watched], num_moments: int = 5) -> Figure:
+    """A row for each game and a column for each of some moments, evenly spaced over its looks."""
+    size = (5.6, 1.25 * len(watched) + 0.2)
+    figure, rows = plt.subplots(len(watched), num_moments, figsize=size, squeeze=False)
+    for panels, (name, game) in zip(rows, watched.items(), strict=True):
+        for place, axes in enumerate(panels, start=1):
+            look = place * (len(game.steps) - 1) // num_moments
+            draw_game(axes, game, look, scale=0.25)
+            axes.set_title(f"{game.steps[look]:,}", fontsize=9)
+        panels[0].set_ylabel(name, fontsize=9)
+    return figure
+
+
+def show_losses(histories: Mapping[str, History]) -> Figure:
+    """The discriminator's loss, a panel for each game: median and range of the seeds, over windows of updates."""
+    figure, panels = plt.subplots(2, -(-len(histories) // 2), figsize=(5.6, 4.2), sharex=True, sharey=True)
+    for axes, (name, history) in zip(panels.flat, histories.items(), strict=False):
         losses = history.losses[0]  # (updates, S)
         window = max(1, len(losses) // 50)
         means = losses.unfold(0, window, window).mean(dim=-1)  # (windows, S)
         at = window * np.arange(1, len(means) + 1)
-        axes.plot(at, means.quantile(0.5, dim=1), line, color=colour, label=name)
-        axes.fill_between(at, means.amin(dim=1), means.amax(dim=1), color=colour, alpha=0.15)
-    axes.axhline(2 * math.log(2), color="black", linewidth=1, label="2 log 2: cannot tell")
-    axes.set(xlabel="generator updates", ylabel="discriminator's loss (nats)")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, fontsize=10)
+        axes.axhline(2 * math.log(2), color="black", linewidth=0.8)
+        axes.fill_between(at, means.amin(dim=1), means.amax(dim=1), color=DISCRIMINATOR, alpha=0.25, linewidth=0)
+        axes.plot(at, means.quantile(0.5, dim=1), color=DISCRIMINATOR)
+        axes.set_title(name)
+    figure.supxlabel("generator updates", fontsize=11)
+    figure.supylabel("discriminator's loss (nats)", fontsize=11)
+    return figure
 
 
 def show_dependence(results: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Any]]]]) -> None:
@@ -311,14 +330,15 @@ def check_statistics(statistics: Callable[[Tensor, Tensor, int], tuple[int, floa
     )
     expected = math.log(4) + 0.6 * math.log(0.6) + 0.4 * math.log(0.4)
     require(
-        abs(kl - expected / math.log(2)) > 1e-6, "Right but for the unit: that is in bits; use the natural logarithm."
+        abs(kl - expected / math.log(2)) > 1e-6,
+        "Right except for the unit: that is in bits; use the natural logarithm.",
     )
     require(
         abs(kl - expected) < 1e-5,
         f"Your divergence is {kl:.3f}, but should be {expected:.3f}: the shares of the *good* samples (3 and 2 of 5), "
         "against one quarter each.",
     )
-    return "Three numbers, and each of them can be right while another one is wrong."
+    return "Each of the three numbers can look fine while another one is bad."
 
 
 @check
@@ -330,7 +350,7 @@ def check_expected(expected: Callable[[int, int], float]) -> str:
         case = f"{num_samples:,} samples of {num_modes:,} modes"
         require(
             num_samples == 1 or abs(found - min(num_modes, num_samples)) > 1e-4,
-            f"For {case} you expect {found:g}: that would need luck, for some samples hit the same mode.",
+            f"For {case} you expect {found:g}: that would need luck, since some samples hit the same mode.",
         )
         require(
             abs(found - num_modes * missed) > 1e-6 * num_modes or abs(missed - 0.5) < 1e-3,
@@ -354,12 +374,13 @@ def check_cure(config: PointConfig) -> str:
     ]
     require(bool(changed), "Nothing is changed yet: replace(COLLAPSES, name=value) changes one setting.")
     require(
-        len(changed) == 1, f"You changed {' and '.join(changed)}: with two changes you do not learn which one did it."
+        len(changed) == 1,
+        f"You changed {' and '.join(changed)}: with two changes you do not learn which one did it.",
     )
     require(
         changed[0] in ("activation", "latent_size", "batch_size", "discriminator_steps", "beta1", "beta2")
         or changed[0].endswith(("_rate", "_width", "_depth")),
-        f"{changed[0]} changes the question, the game or the time, and not the players: choose another setting.",
+        f"{changed[0]} changes the question, the game or the time rather than the players: choose another setting.",
     )
     covered = train(replace(config, snapshot_every_steps=config.total_steps), range(5)).statistics.covered[-1]
     seeds = " ".join(str(int(number)) for number in covered.sort().values)
@@ -396,7 +417,7 @@ def check_support(support: Callable[[int, float], float]) -> str:
             f"{case}: there are {true:,} different ones, and yours is {found:,.0f}. If each of the pairs is equal with "
             "probability 1 / support, what is the probability that none is?",
         )
-    return "A count of modes that needs neither labels nor a classifier, only an eye for duplicates."
+    return "This count needs neither labels nor a classifier, only an eye for duplicates."
 
 
 if __name__ == "__main__":

@@ -294,6 +294,8 @@ def test_stuck_in_eval_mode_all_seeds_but_one_learn_to_draw_mostly_fewer_letters
     assert sum(letters < min(one["letters"] for one in PLAYED["healthy"]) for letters in covered) > 4
 
 
-def test_the_table_counts_every_run_once():
-    lines = confusion(PLAYED).splitlines()[1:]
-    assert [sum(int(cell) for cell in line[24:].split() if cell != ".") for line in lines] == [8] * len(GALLERY)
+def test_the_table_counts_every_run_once_and_has_the_right_diagnoses_on_its_diagonal():
+    table = confusion(PLAYED)
+    assert [sum(row) for row in table] == [8] * len(GALLERY)
+    right = [sum(one["diagnosis"] == name for one in played) for name, played in PLAYED.items()]
+    assert [row[place] for place, row in enumerate(table)] == right

@@ -79,7 +79,7 @@ WRONG = {
             "    if now['diversity'] < 0.5:\n"
             "        return 'collapsed'\n"
             "    return 'strong' if now['right'] > 0.95 else 'healthy'",
-            "a confident judge and a steep gradient",
+            "a confident discriminator, a steep gradient",
         ),
         (
             "def my_diagnosis(now):\n"
