@@ -84,7 +84,10 @@ def test_code_and_what_it_prints_fit_the_column_at_a_desk(view):
 
 
 WITHOUT_PICTURE = """() => {
-    const place = (one) => [0, one.getBoundingClientRect().height].map((down) => one.getBoundingClientRect().top + scrollY + down);
+    const place = (one) => {
+        const box = one.getBoundingClientRect();
+        return [box.top + scrollY, box.bottom + scrollY];
+    };
     const headings = [...document.querySelectorAll(".bd-article h2")];
     const end = place(headings.find((one) => one.innerText.startsWith("Exercises")))[0];
     let [, last] = place(document.querySelector(".bd-article h1"));
