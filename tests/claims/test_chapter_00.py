@@ -83,6 +83,14 @@ def test_each_turn_moves_its_own_network_and_no_other():
         assert any(weight.grad is not None for weight in generator.parameters()) == reaches
 
 
+def test_without_detach_pytorch_stops_in_the_generators_turn():
+    chapter = program(SEED)
+    (source,) = (source for source in CODE if "def train" in source)
+    exec(source.replace("fake.detach()", "fake"), chapter)
+    with pytest.raises(RuntimeError, match="second time"):
+        chapter["train"](chapter["pictures_of"]("DCGAN"), 0)
+
+
 def test_the_loop_is_as_short_as_it_says():
     (loop,) = (source for source in CODE if "def train" in source)
     (networks,) = (source for source in CODE if "def two_networks" in source)
