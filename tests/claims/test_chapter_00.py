@@ -24,10 +24,11 @@ TURNS, FEW, HALF_AS_FEW = 600, 300, 150
 def program(seed: int) -> dict[str, Any]:
     """What the chapter's cells define, with a seed of its own for the noise, the weights and the batches."""
     namespace: dict[str, Any] = {"torch": torch, "show_images": lambda *_, **__: None}
-    torch.manual_seed(seed)
     for wanted in ("def pictures_of", "def two_networks", "def draw", "def train"):
         (source,) = (source for source in CODE if wanted in source)
         exec(source, namespace)
+    torch.manual_seed(seed)
+    namespace["watched"] = torch.randn(namespace["watched"].shape)
     return namespace
 
 
