@@ -3,7 +3,7 @@
 The damage keeps the brightness of each pixel and loses its colour. Brightness is 0.299 red + 0.587 green + 0.114 blue
 of the values as they are stored (ITU-R BT.601, the luma of television; Pillow's mode L weighs in the same way).
 
-`python -m dcgan_core.laboratory.lost_colour` measures what the record that ships with the package holds (three minutes
+`python -m dcgan_core.laboratory.lost_colour` measures what the record that ships with the package holds (two minutes
 on one core).
 """
 
@@ -23,6 +23,7 @@ from dcgan_core.data import glyphs, scale
 from dcgan_core.laboratory.latent_search import Found, Loss, search
 from dcgan_core.laboratory.outcomes import append, read
 from dcgan_core.laboratory.restoration import LENGTH_WEIGHT
+from dcgan_core.laboratory.searching import rounded
 from dcgan_core.metrics import nearest_neighbours
 from dcgan_core.models import Generator
 from dcgan_core.runtime import choose_machine, provenance
@@ -129,11 +130,6 @@ def measured(generator: Generator) -> dict[str, Any]:
             "eight other letters' colours": rounded(apart(coloured(left[:, None], strangers))),
         },
     }
-
-
-def rounded(numbers: Tensor) -> Any:
-    """Numbers of any shape as lists, with five digits after the point."""
-    return torch.round(numbers.double(), decimals=5).tolist()
 
 
 def record(out: Path = RECORD) -> None:
