@@ -125,6 +125,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "missing_frames",
         "restoration",
         "searching",
+        "lost_colour",
         "representations",
         "pretraining",
         "few_labels",

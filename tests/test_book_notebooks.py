@@ -10,6 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIRST = "00_first_gan"  # has three things to change in place of exercises
 NOT_DRAWING = {"close", "rc", "rcdefaults", "switch_backend"}
 
 pytestmark = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
@@ -119,7 +120,10 @@ def test_every_displayed_equation_has_the_next_number_of_its_chapter(chapter):
 
 def test_has_exercises_with_hints_and_solutions(chapter):
     exercises = re.findall(r"^#{2,4} Exercise \d", text(chapter), flags=re.MULTILINE)
-    assert len(exercises) >= 3
+    if chapter.stem == FIRST:
+        assert code(chapter).count("  # <- change me\n") == 3
+    else:
+        assert len(exercises) >= 3
     for summary in ("hint", "solution"):
         found = re.findall(rf"<summary>[^\n]*\b{summary}", text(chapter), flags=re.IGNORECASE)
         assert len(found) >= len(exercises), f"every exercise needs a <summary> that says {summary!r}"

@@ -15,7 +15,8 @@ import pytest
 from dcgan_core.teaching import Verdict
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIRST = "00_first_gan"  # has three things to change in place of exercises
+CHAPTERS = sorted(path for path in (ROOT / "notebooks").glob("*.ipynb") if path.stem != FIRST)
 
 
 class Exercise(NamedTuple):

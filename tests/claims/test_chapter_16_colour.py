@@ -1,0 +1,100 @@
+"""Chapter 16's sentences on lost colour, on the record and with the generator that ships."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from dcgan_core import recorded
+from dcgan_core.laboratory.lost_colour import (
+    RUN,
+    apart,
+    coloured,
+    colourfulness,
+    error,
+    grey,
+    recolour,
+    recorded_colours,
+    training_letters,
+)
+from dcgan_core.metrics import RECOGNISED_AT, letter_classifier
+from dcgan_core.metrics.features import measure as classify
+from dcgan_core.teaching.chapter_16 import mean_and_margin
+from dcgan_core.train import draw_latents, sample
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LINE = recorded_colours()
+GREY, NEAREST, FIFTY, EIGHT = "grey as it is", "nearest training letter", "mean of 50 nearest", "mean of 8 answers"
+
+
+def of(method: str, what: str = "errors") -> Tensor:
+    """Letter by letter; of the search, the answer with the lowest loss."""
+    values = torch.tensor(LINE[what][method], dtype=torch.float64)
+    assert len(values) == 48
+    if method == "search":
+        return values[torch.arange(48), torch.tensor(LINE["losses"]).argmin(dim=1)]
+    return values
+
+
+def lower(one: str, other: str) -> bool:
+    """Whether the error of one is lower than that of the other, letter by letter, beyond the 95% interval."""
+    mean, margin = mean_and_margin(of(other) - of(one))
+    return mean > margin
+
+
+def test_the_search_errs_by_half_as_much_again_as_grey_or_more_and_the_nearest_letter_is_no_better():
+    assert lower(GREY, "search")
+    assert 1.5 < of("search").mean() / of(GREY).mean() < 1.8
+    assert not lower(NEAREST, "search") and not lower("search", NEAREST)
+
+
+def test_its_answers_are_about_as_colourful_as_true_letters():
+    share = of("search", "colourfulness").mean() / of("true colours", "colourfulness").mean()
+    assert 0.8 < share < 1.25
+
+
+def test_dull_guesses_have_the_lowest_errors():
+    for guess in (GREY, "mean colour", FIFTY):
+        assert all(lower(guess, other) for other in ("search", NEAREST, EIGHT)), guess
+        assert of(guess, "colourfulness").mean() < 0.2 * of("true colours", "colourfulness").mean()
+    assert lower(EIGHT, "search")
+
+
+def test_other_answers_have_other_colours():
+    eight, others = (
+        torch.tensor(LINE["apart"][name]).mean() for name in ("eight answers", "eight other letters' colours")
+    )
+    assert 0.35 < eight / others < 0.65, "about half as far apart as the colours of other letters"
+
+
+def test_grey_has_the_shape_of_the_letter_so_the_search_finds_it_and_errs_in_colour_alone():
+    """On other letters than the record's: the found image has the brightness it was asked for, and not the colours."""
+    generator: Any = recorded.load(RUN).generator.requires_grad_(False)
+    images = training_letters(6)
+    found = recolour(generator, grey(images), num_starts=3, steps=60, seed=16_000)
+    assert error(grey(found.best()), grey(images)).mean() < 1e-3
+    assert apart(found.images).mean() > 0.3 * error(images, grey(images).expand_as(images)).mean()
+    assert (
+        colourfulness(found.best()).mean() > 5 * colourfulness(coloured(grey(images), torch.zeros(1, 3, 1, 1))).mean()
+    )
+
+
+def test_fifty_letters_and_grey_cannot_be_told_apart_by_their_errors():
+    mean, margin = mean_and_margin(of(GREY) - of(FIFTY))
+    assert abs(mean) < margin
+
+
+def test_a_slight_blur_lets_the_classifier_read_what_the_grain_hides():
+    run = recorded.load(RUN)
+    assert run.evaluation["recognised"] == pytest.approx(1 / 8, abs=0.02)
+    images = sample(run.generator, draw_latents(400, run.config.latent_size, seed=16_001))
+    plain, blurred = (
+        (classify(letter_classifier(), each)[1].max(dim=1).values >= RECOGNISED_AT).double().mean()
+        for each in (images, gaussian_blur(images, kernel_size=[5, 5], sigma=[0.7, 0.7]))
+    )
+    assert plain < 0.2 and blurred > 0.5
