@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image, ImageChops, ImageDraw
 
+from dcgan_core import recorded
+from dcgan_core.data import unscale
 from dcgan_core.data.glyphs import LETTERS
 from dcgan_core.metrics import letter_classifier
 from dcgan_core.metrics.features import measure
@@ -20,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "book"))
 
 import make_cover  # noqa: E402
+import make_film  # noqa: E402
 
 STATIC = ROOT / "book" / "_static"
 RECORD = json.loads((STATIC / "cover.json").read_text())
@@ -112,3 +115,31 @@ def test_the_classifier_reads_the_word_from_the_drawing(name, word):
     found = read(tiles)
     assert "".join(letter for letter, _ in found) == word, found
     assert min(sure for _, sure in found) > 0.9, found
+
+
+def film() -> list[tuple[Image.Image, int]]:
+    """The pictures of the landing page's film, each with how long it is shown (ms)."""
+    with Image.open(STATIC / "film.webp") as moving:
+        assert moving.info["loop"] == 1, "it plays once"
+        frames = []
+        for number in range(moving.n_frames):
+            moving.seek(number)
+            frames.append((moving.convert("RGB"), moving.info["duration"]))
+    return frames
+
+
+def test_film_stops_before_a_reader_would_need_a_button_and_ends_with_its_still():
+    frames = film()
+    assert sum(shown for _, shown in frames) < 5_000  # WCAG 2.2.2
+    assert (STATIC / "film.webp").stat().st_size < 500_000
+    still = np.asarray(Image.open(STATIC / "film.png"), dtype=float)
+    assert np.abs(np.asarray(frames[-1][0], dtype=float) - still).mean() < 12  # lossy
+    first = np.asarray(frames[0][0], dtype=float)
+    assert first.std() < 0.2 * still.std()
+
+
+def test_films_letters_are_those_of_the_recorded_run():
+    run = recorded.load("glyphs32_colour")
+    last = unscale(run.samples[-1]) if run.samples[-1].is_floating_point() else run.samples[-1]
+    tiles = np.asarray(Image.open(STATIC / "film.png"))[: make_film.SIDE].reshape(32, -1, 32, 3).transpose(1, 3, 0, 2)
+    assert np.abs(tiles[:12].astype(int) - last[:12].numpy().astype(int)).max() <= 1
