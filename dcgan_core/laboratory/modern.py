@@ -7,6 +7,7 @@ each rung: what the paper or the default recipe has, not tuned anew. What each m
 
 from __future__ import annotations
 
+import base64
 import statistics
 import time
 import warnings
@@ -17,15 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torchvision.io import encode_png
 
 from dcgan_core.config import RECIPES, Config
-from dcgan_core.data import Batches, Dataset, load_for
+from dcgan_core.data import Batches, Dataset, load_for, unscale
 from dcgan_core.iteration import advance
+from dcgan_core.laboratory.outcomes import describe_images
 from dcgan_core.laboratory.studies import FOUND, HOW, Playing, command_line, run_jobs, train_or_go_on
 from dcgan_core.metrics import Judge, judge_for
 from dcgan_core.runs.files import write_json
 from dcgan_core.runtime import Device, Precision, choose_machine
-from dcgan_core.state import start
+from dcgan_core.state import draw_latents, sample, start
+from dcgan_core.train import load_state
 
 PAPER: dict[str, Any] = {
     name: RECIPES["paper"][name] for name in ("generator_learning_rate", "discriminator_learning_rate")
@@ -46,8 +51,10 @@ LADDER: dict[str, dict[str, Any]] = {  # fields of Config that a rung changes
 SMALL: dict[str, Any] = {"generator_width": 16, "discriminator_width": 8}
 SEEDS = (0, 1, 2, 3, 4)
 NAMES = ("rung", "seed")  # of what tells a run from the others
-TOTAL_IMAGES = 40_000
-EVALUATIONS = 2  # of a run, at equal distances
+TOTAL_IMAGES = 20_000
+NUM_MEASURED = 2_000  # samples of each run
+OTHER_LATENTS = 3_000_000  # added to the seed
+NUM_SHOWN = 10  # of them, that the record keeps
 NUM_TIMED = 15  # iterations, of which the median counts
 RECORD = Path(__file__).with_suffix(".jsonl")
 
@@ -62,17 +69,16 @@ def changes_up_to(rung: str) -> dict[str, Any]:
 
 
 def run_config(rung: str, seed: int, total_images: int = TOTAL_IMAGES) -> Config:
-    """The run of one rung."""
-    every = total_images // EVALUATIONS
+    """The run of one rung. It is measured at its end, and not before."""
     return replace(
         Config(),
         **SMALL,
         **changes_up_to(rung),
         seed=seed,
         total_images=total_images,
-        log_every_images=every,
-        evaluate_every_images=every,
-        checkpoint_every_images=every,
+        log_every_images=total_images // 10,
+        evaluate_every_images=0,
+        checkpoint_every_images=total_images,
         sample_every_images=total_images,
     )
 
@@ -83,22 +89,36 @@ def jobs(rungs: Iterable[str] = tuple(LADDER), seeds: Iterable[int] = SEEDS) -> 
 
 
 @cache
-def _dataset() -> Dataset:
+def letters() -> Dataset:
+    """What all runs learn from."""
     return load_for(run_config("the paper", 0))
 
 
 @cache
-def _judge() -> Judge:
+def judge() -> Judge:
+    """Who measures the samples of all runs."""
     return judge_for(run_config("the paper", 0))
 
 
 def play(folder: Path, rung: str, seed: int, total_images: int, device: Device, precision: Precision) -> None:
-    """Trains one run into `folder`, or goes on with it, and measures what an image of it costs."""
+    """Trains one run into `folder`, or goes on with it, and measures its samples and what an image of it costs."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    config = run_config(rung, seed, total_images)
-    train_or_go_on(folder, config, choose_machine(device, precision), _dataset(), _judge())
-    write_json(folder / FOUND, {"processor_seconds_per_image": processor_seconds_per_image(config, precision)})
+    config, machine = run_config(rung, seed, total_images), choose_machine(device, precision)
+    train_or_go_on(folder, config, machine, letters(), judge())
+    state = load_state(folder, machine)
+    latents = draw_latents(NUM_MEASURED, config.latent_size, seed=seed + OTHER_LATENTS)
+    images = sample(state.sampler, latents)
+    found = describe_images(judge(), images) | {"images": state.images}
+    found["processor_seconds_per_image"] = processor_seconds_per_image(config, precision)
+    found["picture"] = _png(images[:NUM_SHOWN])
+    write_json(folder / FOUND, found)
+
+
+def _png(images: Tensor) -> str:
+    """Images (N, 1, S, S) in [-1, 1] side by side, as the text of a PNG file."""
+    strip = torch.cat(unscale(images).unbind(), dim=2)  # (1, S, N S)
+    return base64.b64encode(encode_png(strip).numpy().tobytes()).decode("ascii")
 
 
 def processor_seconds_per_image(config: Config, precision: Precision) -> float:
@@ -107,7 +127,7 @@ def processor_seconds_per_image(config: Config, precision: Precision) -> float:
     It is the processor's time, of all threads together, so that what else the machine does matters little.
     """
     machine = choose_machine("cpu", precision)
-    state, batches = start(config, machine), Batches(_dataset().images, batch_size=config.images_per_step, seed=0)
+    state, batches = start(config, machine), Batches(letters().images, batch_size=config.images_per_step, seed=0)
     times = []
     for _ in range(NUM_TIMED + 2):
         real = batches(state.step)
