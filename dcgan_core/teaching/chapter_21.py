@@ -41,7 +41,7 @@ def show_phase(paths: Mapping[str, tuple[DiracGame, Sequence[Tensor]]], extent: 
     columns = 2
     rows = -(-len(paths) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(5.4, 2.75 * rows), sharex=True, sharey=True, squeeze=False)
-    ticks = torch.linspace(-extent, extent, 13, dtype=torch.float64)
+    ticks = torch.linspace(-extent, extent, 9, dtype=torch.float64)
     theta, psi = torch.meshgrid(ticks, ticks, indexing="xy")
     for axes, (title, (game, walks)) in zip(grid.flat, paths.items(), strict=True):
         moves = velocity(game, torch.stack([theta, psi], dim=-1)).numpy()
