@@ -14,6 +14,7 @@ from dcgan_core.data import named
 from dcgan_core.laboratory import modern
 from dcgan_core.laboratory.modern import LADDER, NAMES, SMALL, changes_up_to, jobs, run_config
 from dcgan_core.laboratory.studies import note
+from dcgan_core.teaching.chapter_21 import ladder_table, recorded_ladder, show_ladder, show_samples, steps_up
 
 
 def test_the_lowest_rung_has_the_rates_of_the_paper_and_the_highest_all_changes():
@@ -37,6 +38,33 @@ def test_a_study_that_is_stopped_has_all_rungs_with_fewer_seeds():
     assert list(jobs(("a", "b"), (0, 1))) == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
 
 
+def line(rung: str, seed: int, distance: float, seconds: float = 0.001) -> dict:
+    pixels = Image.new("L", (320, 32), color=seed)
+    file = io.BytesIO()
+    pixels.save(file, format="PNG")
+    measured = {"frechet_distance": distance, "good": 0.25, "covered": 20, "processor_seconds_per_image": seconds}
+    picture = base64.b64encode(file.getvalue()).decode("ascii")
+    return {"rung": rung, "seed": seed, "finished": True, "picture": picture, **measured}
+
+
+def test_the_table_compares_each_rung_with_the_one_below_seed_by_seed(tmp_path):
+    low, high = list(LADDER)[:2]
+    lines = [line(low, seed, 100.0 * (seed + 1)) for seed in range(5)]
+    lines += [line(high, seed, 50.0 * (seed + 1), 0.0015) for seed in (4, 2, 0, 1)]
+    record = tmp_path / "modern.jsonl"
+    record.write_text("".join(json.dumps(each) + "\n" for each in [*lines, {**line(high, 3, 1.0), "finished": False}]))
+    found = recorded_ladder(record)
+    assert found == lines
+    assert steps_up(found, high, "frechet_distance") == [0.5] * 4 and steps_up(found, low, "frechet_distance") == []
+    head, first, second = ladder_table(found).splitlines()
+    assert first.split() == [*low.split(), "5", "300", "(100-500)", "25%", "20", "1.00"]
+    assert second.split() == [*high.split(), "4", "125", "(50-250)", "0.50", "(0.50-0.50)", "25%", "20", "1.50"]
+    assert len(head) == len(first) == len(second)
+    assert [text.get_text() for text in show_ladder(found).axes[0].get_yticklabels()] == [low, high]
+    assert [axes.get_ylabel() for axes in show_samples(found, 0).axes] == [low, high]
+    assert [axes.get_ylabel() for axes in show_samples(found, 3).axes] == [low]
+
+
 @pytest.fixture
 def few(monkeypatch):
     """Few letters of 16 pixels."""
@@ -55,10 +83,16 @@ def test_a_run_leaves_a_line_with_its_measures_its_cost_and_ten_samples(tmp_path
     folder, job = tmp_path / "run", ("pairing", 1)
     modern.play(folder, *job, total_images=4 * 64, device="cpu", precision="float32")
     assert note(tmp_path / "modern.jsonl", folder, NAMES, job, only_finished=True, measured_after=True)
-    line = json.loads((tmp_path / "modern.jsonl").read_text())
-    assert line["finished"] and line["images"] == 256 and line["num_samples"] == 100 and line["num_modes"] == 26
-    assert line["frechet_distance"] > 0 and 0 <= line["good"] <= 1 and 0 <= line["covered"] <= 26
-    assert 0 < line["processor_seconds_per_image"] < 1
-    assert line["config"]["loss"] == "relativistic" and line["provenance"][0]["device_kind"] == "cpu"
-    assert Image.open(io.BytesIO(base64.b64decode(line["picture"]))).size == (160, 16)
-    assert not any(str(tmp_path) in str(value) for value in line.values())
+    (found,) = recorded_ladder(tmp_path / "modern.jsonl")
+    assert (
+        found["rung"] == "pairing"
+        and found["seed"] == 1
+        and found["images"] == 256
+        and found["num_samples"] == 100
+        and found["num_modes"] == 26
+    )
+    assert found["frechet_distance"] > 0 and 0 <= found["good"] <= 1 and 0 <= found["covered"] <= 26
+    assert 0 < found["processor_seconds_per_image"] < 1
+    assert found["config"]["loss"] == "relativistic" and found["provenance"][0]["device_kind"] == "cpu"
+    assert Image.open(io.BytesIO(base64.b64decode(found["picture"]))).size == (160, 16)
+    assert not any(str(tmp_path) in str(value) for value in found.values())

@@ -1,8 +1,8 @@
 """From the paper's DCGAN to a modern game, one change at a time: every rung keeps the changes of those below it.
 
-Narrow networks on letters of 32 pixels, so that a processor plays the ladder in less than an hour, and one setting for
-each rung: what the paper or the default recipe has, not tuned anew. What each method can do if it is tuned, says
-`laboratory.contest`. `python -m dcgan_core.laboratory.modern --keep runs/modern`
+Narrow networks on letters of 32 pixels, so that a free core plays the ladder in a quarter of an hour, and one setting
+for each rung: what the paper or the default recipe has, not tuned anew. What each method can do if it is tuned, says
+`laboratory.contest`. `python -m dcgan_core.laboratory.modern --out modern.jsonl --keep runs/modern`
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ NUM_MEASURED = 2_000  # samples of each run
 OTHER_LATENTS = 3_000_000  # added to the seed
 NUM_SHOWN = 10  # of them, that the record keeps
 NUM_TIMED = 15  # iterations, of which the median counts
-RECORD = Path(__file__).with_suffix(".jsonl")
 
 
 def changes_up_to(rung: str) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def processor_seconds_per_image(config: Config, precision: Precision) -> float:
 
 
 def study(
-    out: Path = RECORD,
+    out: Path,
     rungs: tuple[str, ...] = tuple(LADDER),
     seeds: tuple[int, ...] = SEEDS,
     total_images: int = TOTAL_IMAGES,
