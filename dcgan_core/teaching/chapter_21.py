@@ -111,7 +111,7 @@ def steps_up(lines: Lines, rung: str, name: str) -> list[float]:
 
 
 def ladder_table(lines: Lines) -> str:
-    """A line for each rung: number of seeds; distance, and its ratio to the rung below; recognised share, letters, time.
+    """A line for each rung: seeds, distance and its ratio to the rung below, recognised share, letters, time.
 
     Distances and ratios are medians with intervals that hold the true median with 90% or more; with five seeds they go
     from the lowest to the highest, and hold it with 94%. Time is that of an image, as a multiple of the lowest rung's.

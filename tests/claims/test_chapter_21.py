@@ -66,6 +66,11 @@ def test_the_critical_gamma_is_where_the_formula_says(loss, critical):
     assert low == pytest.approx(critical, abs=1e-4)
 
 
+def test_half_of_the_critical_weight_leaves_half_of_the_speed_and_twice_of_it_about_a_quarter():
+    slow, best_rate, fast = (-eigenvalues(DiracGame(r1_gamma=gamma)).real.max().item() for gamma in (0.5, 1.0, 2.0))
+    assert slow == pytest.approx(best_rate / 2, rel=1e-6) and 0.22 < fast / best_rate < 0.3
+
+
 def test_r1_by_hand_has_the_value_and_the_gradient_of_the_package():
     """Of another network than the page's: a tanh and another direction for the differences."""
     rng = torch.Generator().manual_seed(3)
@@ -99,7 +104,7 @@ def best(loss, where: tuple[int | None, ...]) -> float:
     return float(found.fun)
 
 
-def test_collapse_is_a_hill_for_the_separate_loss_and_a_plain_in_pairs():
+def test_collapse_is_a_local_optimum_for_the_separate_loss_and_leaving_it_costs_nothing_in_pairs():
     separate, paired = ([best(loss, where) for where in ((0, 0), (0, None), (0, 1))] for loss in LOSSES)
     assert separate == pytest.approx(
         [1.5 * (math.log(3) - 2 / 3 * math.log(2)), math.log(2), 2 * math.log(2)], abs=1e-3
@@ -108,14 +113,14 @@ def test_collapse_is_a_hill_for_the_separate_loss_and_a_plain_in_pairs():
 
 
 @pytest.mark.parametrize(("loss", "expected"), [(LOSSES[0], 3**3 - 6), (LOSSES[1], 0)])
-def test_of_three_points_every_wrong_arrangement_is_a_bad_hill_and_none_is_in_pairs(loss, expected):
-    hills = 0
+def test_of_three_points_every_wrong_arrangement_is_a_bad_optimum_and_none_is_in_pairs(loss, expected):
+    optima = 0
     for where in itertools.product(range(3), repeat=3):
         if len(set(where)) == 3:
             continue
         here = best(loss, where)
-        hills += all(best(loss, (*where[:i], None, *where[i + 1 :])) < here - 0.01 for i in range(3))
-    assert hills == expected
+        optima += all(best(loss, (*where[:i], None, *where[i + 1 :])) < here - 0.01 for i in range(3))
+    assert optima == expected
 
 
 def test_flops_are_those_of_pytorchs_counter_and_gradients_of_gradients_count():
