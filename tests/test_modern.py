@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 
 import pytest
@@ -26,6 +27,14 @@ def test_the_lowest_rung_has_the_rates_of_the_paper_and_the_highest_all_changes(
     for field, width in SMALL.items():
         assert lowest[field] == highest[field] == width
     assert lowest["seed"] == highest["seed"] == 3
+
+
+def test_every_rung_changes_what_it_names_and_keeps_all_below():
+    rungs = list(LADDER)
+    assert len(rungs) == 10
+    for below, rung in itertools.pairwise(rungs):
+        before, after = (run_config(name, 0).to_dict() for name in (below, rung))
+        assert {name for name in before if before[name] != after[name]} == set(LADDER[rung])
 
 
 def test_no_rung_sets_anything_that_has_no_effect():
