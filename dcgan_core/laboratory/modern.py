@@ -55,6 +55,7 @@ TOTAL_IMAGES = 20_000
 NUM_MEASURED = 2_000  # samples of each run
 OTHER_LATENTS = 3_000_000  # added to the seed
 NUM_SHOWN = 10  # of them, that the record keeps
+RECORD = Path(__file__).with_suffix(".jsonl")
 NUM_TIMED = 15  # iterations, of which the median counts
 
 
@@ -137,7 +138,7 @@ def processor_seconds_per_image(config: Config, precision: Precision) -> float:
 
 
 def study(
-    out: Path,
+    out: Path = RECORD,
     rungs: tuple[str, ...] = tuple(LADDER),
     seeds: tuple[int, ...] = SEEDS,
     total_images: int = TOTAL_IMAGES,

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import flop_registry
 from dcgan_core.data import Batches
 from dcgan_core.iteration import advance
 from dcgan_core.laboratory.dirac import DiracGame, velocity
-from dcgan_core.laboratory.modern import LADDER, judge, letters, run_config
+from dcgan_core.laboratory.modern import LADDER, RECORD, judge, letters, run_config
 from dcgan_core.laboratory.outcomes import describe_images, median_interval
 from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.losses import zero_centred_penalty
@@ -91,8 +91,8 @@ def show_landscape(places: np.ndarray, values: Mapping[str, np.ndarray]) -> Figu
     return figure
 
 
-def recorded_ladder(path: Path) -> list[dict[str, Any]]:
-    """The finished runs of a record that `laboratory.modern` has written."""
+def recorded_ladder(path: Path = RECORD) -> list[dict[str, Any]]:
+    """The finished runs of a record that `laboratory.modern` has written, by default of the one that ships."""
     return [line for line in read_lines(path) if line["finished"]]
 
 
@@ -117,7 +117,7 @@ def ladder_table(lines: Lines) -> str:
     from the lowest to the highest, and hold it with 94%. Time is that of an image, as a multiple of the lowest rung's.
     """
     first = statistics.median(of_rung(lines, next(iter(LADDER)), "processor_seconds_per_image").values())
-    rows = [f"{'':19}{'n':>2}{'distance':>16}{'of below':>18}{'recognised':>12}{'letters':>9}{'time':>6}"]
+    rows = [f"{'':19}{'n':>2}{'distance':>18}{'of below':>18}{'recognised':>12}{'letters':>9}{'time':>6}"]
     for rung in LADDER:
         distances = list(of_rung(lines, rung, "frechet_distance").values())
         if not distances:
@@ -129,7 +129,7 @@ def ladder_table(lines: Lines) -> str:
             for name in ("good", "covered", "processor_seconds_per_image")
         )
         distance = "{:.0f} ({:.0f}-{:.0f})".format(*median_interval(distances))
-        measures = f"{distance:>16}{change:>18}{good:>12.0%}{covered:>9.0f}{seconds / first:>6.2f}"
+        measures = f"{distance:>18}{change:>18}{good:>12.0%}{covered:>9.0f}{seconds / first:>6.2f}"
         rows.append(f"{rung:19}{len(distances):2}{measures}")
     return "\n".join(rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -12,14 +13,15 @@ import torch
 from scipy.optimize import minimize
 from torch.utils.flop_counter import FlopCounterMode
 
+from dcgan_core.config import Config
 from dcgan_core.iteration import advance
 from dcgan_core.laboratory import costs, longer
 from dcgan_core.laboratory.dirac import DiracGame, eigenvalues, play
-from dcgan_core.laboratory.modern import run_config
+from dcgan_core.laboratory.modern import LADDER, run_config
 from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.losses import discriminator_loss, relativistic_discriminator_loss, zero_centred_penalty
 from dcgan_core.state import start
-from dcgan_core.teaching.chapter_21 import count_flops, long_runs
+from dcgan_core.teaching.chapter_21 import count_flops, long_runs, of_rung, recorded_ladder, steps_up
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -148,6 +150,58 @@ def test_the_rungs_cost_what_the_page_says(cpu):
     assert flops["nearest upsampling"] - flops["pairing"] > flops["R2"] - plain
     for change, most in (("R1", 1.35), ("R1, pairing", 1.4), ("R1, R2, pairing", 1.6)):
         assert 1.1 < costs.latest()["cpu"]["costs"][change][0] < most
+
+
+def ladder(rung: str, name: str) -> list[float]:
+    return [value for _, value in sorted(of_rung(recorded_ladder(), rung, name).items())]
+
+
+def ratios(rung: str) -> list[float]:
+    return steps_up(recorded_ladder(), rung, "frechet_distance")
+
+
+def test_the_record_of_the_ladder_holds_whole_seeds_of_these_settings():
+    lines = recorded_ladder()
+    seeds = {line["seed"] for line in lines}
+    assert seeds == set(range(len(seeds))) and len(seeds) >= 3 and len(lines) == len(seeds) * len(LADDER)
+    for line in lines:
+        expected = replace(run_config(line["rung"], line["seed"]), channels=1)  # found in the data
+        assert Config.from_dict(line["config"]) == expected
+        assert line["images"] == 20_000 // 64 * 64 and line["num_samples"] == 2_000
+        assert [entry["device_kind"] for entry in line["provenance"]] == ["cpu"]
+
+
+def test_in_the_ladder_the_largest_steps_down_in_distance_are_rates_and_upsampling():
+    assert max(ratios("faster rates")) < 0.35 and max(ratios("nearest upsampling")) < 0.8
+    others = [rung for rung in LADDER if rung not in ("the paper", "faster rates", "nearest upsampling")]
+    for rung in others:
+        if rung != "He's weights in D":  # it only wins back what the rung below it had lost
+            assert median(ratios(rung)) > median(ratios("nearest upsampling"))
+
+
+def test_in_the_ladder_batch_norm_cannot_simply_be_left_out_and_he_s_weights_win_most_of_it_back():
+    assert min(ratios("no batch norm in D")) > 1.5 and max(ratios("He's weights in D")) < 0.9
+    assert max(ladder("no batch norm in D", "covered")) <= 15
+    lost, won = (median(ladder(rung, "frechet_distance")) for rung in ("no batch norm in D", "He's weights in D"))
+    assert lost - won > 0.5 * (lost - median(ladder("moving average", "frechet_distance")))
+
+
+def test_in_the_ladder_more_is_recognised_from_he_s_weights_to_pairs_in_every_seed():
+    for name in ("good", "covered"):
+        pairs = zip(ladder("He's weights in D", name), ladder("pairing", name), strict=True)
+        assert all(before < after for before, after in pairs), name
+
+
+@pytest.mark.parametrize("rung", ["R1", "R2", "pairing", "no momentum"])
+def test_in_the_ladder_the_seeds_disagree_on_what_the_game_does_to_the_distance(rung):
+    assert min(ratios(rung)) < 1 < max(ratios(rung))
+
+
+def test_in_the_ladder_the_changes_of_the_game_cost_about_two_thirds_more_time():
+    before, after = (
+        median(ladder(rung, "processor_seconds_per_image")) for rung in ("He's weights in D", "no momentum")
+    )
+    assert 1.5 < after / before < 1.85
 
 
 def at(change: str, images: int) -> float:
