@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from scipy.stats import binomtest
 from torch.utils.flop_counter import FlopCounterMode
 
 from dcgan_core.config import Config
@@ -163,7 +164,7 @@ def ratios(rung: str) -> list[float]:
 def test_the_record_of_the_ladder_holds_whole_seeds_of_these_settings():
     lines = recorded_ladder()
     seeds = {line["seed"] for line in lines}
-    assert seeds == set(range(len(seeds))) and len(seeds) >= 3 and len(lines) == len(seeds) * len(LADDER)
+    assert seeds == set(range(len(seeds))) and len(seeds) == 5 and len(lines) == len(seeds) * len(LADDER)
     for line in lines:
         expected = replace(run_config(line["rung"], line["seed"]), channels=1)  # found in the data
         assert Config.from_dict(line["config"]) == expected
@@ -171,12 +172,8 @@ def test_the_record_of_the_ladder_holds_whole_seeds_of_these_settings():
         assert [entry["device_kind"] for entry in line["provenance"]] == ["cpu"]
 
 
-def test_in_the_ladder_the_largest_steps_down_in_distance_are_rates_and_upsampling():
-    assert max(ratios("faster rates")) < 0.35 and max(ratios("nearest upsampling")) < 0.8
-    others = [rung for rung in LADDER if rung not in ("the paper", "faster rates", "nearest upsampling")]
-    for rung in others:
-        if rung != "He's weights in D":  # it only wins back what the rung below it had lost
-            assert median(ratios(rung)) > median(ratios("nearest upsampling"))
+def test_in_the_ladder_all_seeds_agree_on_what_rates_and_upsampling_do_to_the_distance():
+    assert max(ratios("faster rates")) < 0.35 and max(ratios("nearest upsampling")) < 0.9
 
 
 def test_in_the_ladder_batch_norm_cannot_simply_be_left_out_and_he_s_weights_win_most_of_it_back():
@@ -192,9 +189,11 @@ def test_in_the_ladder_more_is_recognised_from_he_s_weights_to_pairs_in_every_se
         assert all(before < after for before, after in pairs), name
 
 
-@pytest.mark.parametrize("rung", ["R1", "R2", "pairing", "no momentum"])
-def test_in_the_ladder_the_seeds_disagree_on_what_the_game_does_to_the_distance(rung):
-    assert min(ratios(rung)) < 1 < max(ratios(rung))
+@pytest.mark.parametrize(("rung", "better"), [("R1", 4), ("R2", 2), ("pairing", 2), ("no momentum", 4)])
+def test_in_the_ladder_the_seeds_disagree_on_what_the_game_does_to_the_distance(rung, better):
+    found = ratios(rung)
+    assert len(found) == 5 and sum(ratio < 1 for ratio in found) == better
+    assert binomtest(better, 5).pvalue > 0.3
 
 
 def test_in_the_ladder_the_changes_of_the_game_cost_about_two_thirds_more_time():
