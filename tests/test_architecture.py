@@ -95,6 +95,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
     "recorded": (),
     "laboratory": (
         "mixtures",
+        "dirac",
         "stacked",
         "ensemble",
         "games",
@@ -114,6 +115,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "drum_codec",
         "drum_kit",
         "longer",
+        "modern",
         "costs",
         "lengths",
         "amounts",

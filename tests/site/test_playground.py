@@ -139,6 +139,19 @@ def test_every_button_does_its_work(paused, by):
         assert page.get_attribute(f"[data-preset={preset}]", "aria-pressed") == "true"
 
 
+def test_the_critics_button_names_all_that_it_changes(paused):
+    page, found = paused(), {}
+    for preset in ("collapse", "penalty"):
+        page.click(f"[data-preset={preset}]")
+        found[preset] = state(page)["settings"]
+    slow, critic = found["collapse"], found["penalty"]
+    changed = {name for name in slow if slow[name] != critic[name]}
+    assert changed == {"game", "discriminatorRate", "discriminatorSteps"}
+    label = page.inner_text("[data-preset=penalty]")
+    times = round(critic["discriminatorRate"] / slow["discriminatorRate"])
+    assert f"{critic['discriminatorSteps']} steps at {times} times the rate" in label
+
+
 @pytest.mark.parametrize("by", ["mouse", "keyboard"])
 @pytest.mark.parametrize("name", [*SLIDERS, *SLIDERS_OF])
 def test_every_slider_changes_its_setting(paused, by, name):

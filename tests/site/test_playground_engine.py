@@ -10,7 +10,7 @@ from engine import evaluate
 from torch import nn
 
 from dcgan_core.laboratory import Mixture, mode_statistics
-from dcgan_core.losses import GAMES, gradient_penalty
+from dcgan_core.losses import GAMES, gradient_penalty, zero_centred_penalty
 from dcgan_core.unrolled import look_ahead, update_generator_unrolled
 
 BATCH, RATE, STEPS = 6, 0.01, 3
@@ -128,6 +128,70 @@ def test_generators_gradient_is_that_of_pytorch(run, game, activation):
     loss = GAMES[game].generator(case.discriminator(case.generator(case.latents)))
     loss.backward()
     assert_same(found, loss, case.generator)
+
+
+@activations
+def test_r1s_gradient_is_that_of_pytorch_with_its_second_order_and_its_half(run, activation):
+    case = Case(activation)
+    found = run(OF_DISCRIMINATOR, case, "r1")
+    fake = case.generator(case.latents).detach()
+
+    def assert_penalised(weight: float, points: torch.Tensor) -> None:
+        case.discriminator.zero_grad()
+        loss = GAMES["non-saturating"].discriminator(case.discriminator(case.real), case.discriminator(fake))
+        total = loss + weight * zero_centred_penalty(case.discriminator, points)
+        total.backward()
+        assert_same(found, total, case.discriminator)
+
+    assert_penalised(2.5, case.real)
+    for weight, points in ((0.0, case.real), (5.0, case.real), (2.5, fake)):  # none, no half, R2
+        with pytest.raises(AssertionError):
+            assert_penalised(weight, points)
+    case.generator.zero_grad()
+    loss = GAMES["non-saturating"].generator(case.discriminator(case.generator(case.latents)))
+    loss.backward()
+    assert_same(run(OF_GENERATOR, case, "r1"), loss, case.generator)
+
+
+@activations
+def test_both_gradients_of_the_game_in_pairs_are_those_of_pytorch(run, activation):
+    case, game = Case(activation), GAMES["relativistic"]
+    fake = case.generator(case.latents)
+    loss = game.discriminator(case.discriminator(case.real), case.discriminator(fake.detach()))
+    loss.backward()
+    assert_same(run(OF_DISCRIMINATOR, case, "relativistic"), loss, case.discriminator)
+    found = run(OF_GENERATOR, case, "relativistic")
+    for real, right in ((case.real, True), (case.real.flip(0), False)):  # another pairing has another gradient
+        case.generator.zero_grad()
+        loss = game.generator(case.discriminator(case.generator(case.latents)), case.discriminator(real).detach())
+        loss.backward()
+        if right:
+            assert_same(found, loss, case.generator)
+        else:
+            with pytest.raises(AssertionError):
+                assert_same(found, loss, case.generator)
+
+
+def test_ten_times_the_weight_of_r1_makes_arrows_several_times_as_short_and_the_modes_are_hit_all_the_same(request):
+    body = """return [0.1, 1].map((penaltyWeight) => {
+      const settings = { game: "r1", activation: "relu", discriminatorRate: 3e-3, penaltyWeight, seed: 4 };
+      const run = Game.start({ ...Game.DEFAULTS, ...settings });
+      for (let i = 0; i < 300; i++) Game.advance(run);
+      const { arrows } = Game.look(run, 160, true);
+      return [Math.sqrt(arrows.reduce((sum, value) => sum + value * value, 0)), Game.measure(run).covered];
+    });"""
+    (long, some), (short, others) = evaluate(body, None, lambda: request.getfixturevalue("browser"))
+    assert short < long / 4 and some >= 7 and others >= 7
+
+
+def test_arrows_of_more_points_than_the_batch_are_paired_with_its_points_in_turns(request):
+    body = """const run = Game.start({ ...Game.DEFAULTS, game: "relativistic" });
+    for (let i = 0; i < 3; i++) Game.advance(run);
+    const arrows = (count) => Array.from(Game.look(run, count, true).arrows);
+    return [arrows(Game.BATCH), arrows(100), arrows(160)];"""
+    batch, more, most = evaluate(body, None, lambda: request.getfixturevalue("browser"))
+    assert len(most) == 320 and all(math.isfinite(value) for value in most)
+    assert more == pytest.approx(most[:200]) and batch == pytest.approx(most[:128])
 
 
 @activations

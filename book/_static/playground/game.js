@@ -13,7 +13,7 @@ const Game = (() => {
     discriminatorSteps: 1, // per generator step
     unrolledSteps: 5, // for the game unrolled
     clipLimit: 0.1, // for the game wasserstein-clipping
-    penaltyWeight: 1, // for the game wasserstein-penalty
+    penaltyWeight: 1, // for the games with a penalty
     activation: "tanh",
     seed: 1,
     drawn: [], // x, y, x, y, ... within the plane
@@ -88,13 +88,17 @@ const Game = (() => {
   const nonSaturating = (fake) => E.mean(E.softplus(E.scale(fake, -1)));
   const critic = (real, fake) => E.subtract(E.mean(fake), E.mean(real));
   const pleaseCritic = (fake) => E.scale(E.mean(fake), -1);
+  const comparing = (real, fake) => E.mean(E.softplus(E.subtract(fake, real))); // row by row
+  const outdoing = (fake, real) => E.mean(E.softplus(E.subtract(real, fake)));
 
   const GAMES = {
     "non-saturating": { discriminator: judge, generator: nonSaturating },
     minimax: { discriminator: judge, generator: saturating },
     "wasserstein-clipping": { discriminator: critic, generator: pleaseCritic },
-    "wasserstein-penalty": { discriminator: critic, generator: pleaseCritic },
+    "wasserstein-penalty": { discriminator: critic, generator: pleaseCritic, weighted: true },
     unrolled: { discriminator: judge, generator: nonSaturating },
+    r1: { discriminator: judge, generator: nonSaturating, weighted: true },
+    relativistic: { discriminator: comparing, generator: outdoing, paired: true },
   };
 
   /* Mean of (slope - 1)^2 at the points between: mix (B, 1) is 0 at the fake point and 1 at the real one. The slope is
@@ -108,12 +112,21 @@ const Game = (() => {
     return E.mean(E.multiply(excess, excess));
   }
 
+  /* R1: half the mean squared slope at the real points (Mescheder et al. 2018). */
+  function flatness(parameters, real, activation) {
+    const at = E.variable(real.rows, 2, real.values);
+    const [slope] = E.gradient(E.sum(E.apply(parameters, at, activation)), [at]);
+    return E.scale(E.mean(E.sumColumns(E.multiply(slope, slope))), 0.5);
+  }
+
   /* What the discriminator minimises on these batches, as a function of its parameters. */
   function discriminatorLoss(settings, parameters, real, fake, mix) {
     const score = (batch) => E.apply(parameters, batch, settings.activation);
     const loss = GAMES[settings.game].discriminator(score(real), score(fake));
-    if (settings.game !== "wasserstein-penalty") return loss;
-    return E.add(loss, E.scale(penalty(parameters, real, fake, mix, settings.activation), settings.penaltyWeight));
+    if (!GAMES[settings.game].weighted) return loss;
+    const dues = settings.game === "r1" ? flatness(parameters, real, settings.activation)
+      : penalty(parameters, real, fake, mix, settings.activation);
+    return E.add(loss, E.scale(dues, settings.penaltyWeight));
   }
 
   /* What the generator minimises, as a function of its points `fake`: with `unrolled`, the discriminator of k steps
@@ -126,8 +139,13 @@ const Game = (() => {
       const loss = (ahead) => discriminatorLoss(settings, ahead, real, fake);
       judges = E.lookAhead(start, loss, state, settings.discriminatorRate, settings.unrolledSteps);
     }
-    return GAMES[settings.game].generator(E.apply(judges, fake, settings.activation));
+    const { generator, paired } = GAMES[settings.game], score = (batch) => E.apply(judges, batch, settings.activation);
+    return paired ? generator(score(fake), score(partners(real, fake.rows))) : generator(score(fake));
   }
+
+  /* A real point for each of so many fake ones; there are more fakes than real ones where arrows are drawn. */
+  const partners = ({ values }, count) =>
+    E.constant(count, 2, Float64Array.from({ length: 2 * count }, (_, i) => values[i % values.length]));
 
   // ------------------------------------------------------------------------------------------------------- training
 

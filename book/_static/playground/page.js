@@ -57,7 +57,7 @@
     }
     $("unrolledSteps").parentElement.hidden = settings.game !== "unrolled";
     $("clipLimit").parentElement.hidden = settings.game !== "wasserstein-clipping";
-    $("penaltyWeight").parentElement.hidden = settings.game !== "wasserstein-penalty";
+    $("penaltyWeight").parentElement.hidden = !Game.GAMES[settings.game].weighted;
     const known = settings.data in Game.MIXTURES;
     $("modes-figure").hidden = $("good-figure").hidden = !known;
     $("divergence-name").textContent = known ? "KL to even" : "Distance of histograms";
