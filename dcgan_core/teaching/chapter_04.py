@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dcgan_core.models import Discriminator, Generator, num_parameters
 from dcgan_core.teaching.exercises import check, require
-from dcgan_core.teaching.plots import DISCRIMINATOR, FAKE, NEUTRAL
+from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, NEUTRAL
 
 Shape = tuple[int, ...]
 Step = tuple[nn.Module, Shape, Shape]  # a layer, what goes in, what comes out, both without the batch
@@ -97,6 +97,63 @@ def _between(layer: nn.Module, before: Shape, after: Shape) -> str:
     return "linear" if isinstance(layer, nn.Linear) else f"{before[-1]} to {after[-1]}"
 
 
+def plot_growth(
+    sizes: Sequence[int], parameters: Mapping[str, Sequence[int]], flops: Mapping[str, Sequence[int]]
+) -> None:
+    """Parameters, and FLOPs for one image, of each network over the side of the image; all axes are logarithmic."""
+    _, panels = plt.subplots(1, 2, figsize=(5.4, 2.9))
+    for axes, counts, unit, title in (
+        (panels[0], parameters, 1e6, "parameters (millions)"),
+        (panels[1], flops, 1e9, "GFLOPs for one image"),
+    ):
+        for (name, values), colour, marker in zip(counts.items(), (FAKE, DISCRIMINATOR), ("o-", "s--"), strict=True):
+            axes.plot(sizes, [value / unit for value in values], marker, color=colour, label=name)
+        axes.set(xscale="log", yscale="log", title=title, xlabel="side of the image (pixels)")
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
+    panels[0].legend(fontsize=10)
+
+
+def plot_bill(bill: Mapping[str, int], of_generator: Collection[str]) -> None:
+    """Bars for the parts of one iteration as shares of all its FLOPs; those named in `of_generator` in its colour."""
+    total = sum(bill.values())
+    colours = [FAKE if name in of_generator else DISCRIMINATOR for name in bill]
+    shares = {name: flops / total for name, flops in bill.items()}
+    _bars(shares, colours, [f"{share:.0%}" for share in shares.values()], "share of the FLOPs of one iteration")
+
+
+def plot_parameters(parameters: Mapping[str, int], imagined: str) -> None:
+    """Bars for the parameters of layers, in millions; the layer named `imagined` is hatched."""
+    millions = {name: count / 1e6 for name, count in parameters.items()}
+    colours = ["white" if name == imagined else DISCRIMINATOR for name in parameters]
+    _bars(millions, colours, [f"{count:.3g}" for count in millions.values()], "parameters (millions)")
+
+
+def _bars(values: Mapping[str, float], colours: Sequence[str], texts: Sequence[str], label: str) -> None:
+    _, axes = plt.subplots(figsize=(5.4, 2.8))
+    hatches = ["///" if colour == "white" else "" for colour in colours]
+    edges = [DISCRIMINATOR if colour == "white" else colour for colour in colours]
+    axes.barh(list(values), list(values.values()), color=colours, edgecolor=edges, hatch=hatches)
+    for place, (value, text) in enumerate(zip(values.values(), texts, strict=True)):
+        axes.text(value, place, f" {text}", va="center", fontsize=10)
+    axes.invert_yaxis()
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", visible=False)
+    axes.set(xlabel=label, xlim=(0, 1.15 * max(values.values())))
+
+
+def plot_pulls(fake_logits: Tensor, pulls: Mapping[str, Tensor]) -> None:
+    """Gradients of losses by the logit of a fake (N,), over the probability D(G(z)) that the logit stands for."""
+    _, axes = plt.subplots(figsize=(5.2, 3.0))
+    styles = ((DISCRIMINATOR, "-"), (EXTRA[0], "--"), (FAKE, "-"))
+    for (name, values), (colour, line) in zip(pulls.items(), styles, strict=True):
+        axes.plot(torch.sigmoid(fake_logits.detach()), values, line, color=colour, label=name)
+    axes.axhline(0, color=NEUTRAL, linewidth=1)
+    axes.set(xlabel="D(G(z)): from surely fake (0) to surely real (1)", ylabel="gradient by the logit")
+    axes.legend(fontsize=10)
+
+
 def plot_receptive_fields(gradients: Sequence[Tensor], corners: Sequence[tuple[int, int]]) -> None:
     """One panel for each layer: size of the gradient (S, S) of one unit by pixel; blank where it is exactly zero.
 
@@ -177,7 +234,7 @@ def check_num_parameters(count: Callable[[int, int, int], int]) -> str:
         known = {
             -norms: "You left out batch normalisation: a scale and a shift for each channel.",
             -norms // 2: "Batch normalisation learns two numbers for each channel, a scale and a shift.",
-            2 * width: "You counted a batch normalisation behind the first convolution, where there is none.",
+            2 * width: "You counted a batch normalisation after the first convolution, where there is none.",
             biases: "You counted biases; these convolutions have none.",
             biases + 1: "You counted biases; these layers have none.",
             1: "You counted a bias of the linear layer; it has none.",
@@ -205,14 +262,14 @@ def check_receptive_field(field: Callable[[Sequence[tuple[int, int]]], int]) -> 
         right = _measured_field(layers)
         found = int(field(layers))
         kernels = [kernel for kernel, _ in layers]
-        jumps = np.cumprod([stride for _, stride in layers]).tolist()  # behind each layer
+        jumps = np.cumprod([stride for _, stride in layers]).tolist()  # after each layer
         hint = ""
         if found == int(np.prod(kernels)):
             hint = " You multiply the kernels; but neighbouring windows overlap."
         elif found == 1 + sum(kernel - 1 for kernel in kernels):
-            hint = " You forgot the strides: behind a stride of 2, one step is two pixels wide."
+            hint = " You forgot the strides: after a stride of 2, one step is two pixels wide."
         elif found == 1 + sum((kernel - 1) * jump for kernel, jump in zip(kernels, jumps, strict=True)):
-            hint = " A layer's own stride does not widen its own window, only those of the layers behind it."
+            hint = " A layer's own stride does not widen its own window, only those of the layers after it."
         require(found == right, f"For {layers} you say {found} pixels, but gradients reach {right}.{hint}")
     return "Your formula agrees with the pixels that gradients reach, strides and kernels mixed."
 
@@ -284,7 +341,7 @@ def _sinners() -> list[tuple[int, str, tuple[nn.Module, nn.Module]]]:
         (1, "average pooling in the discriminator", _changed(1, averaged)),
         (2, "batch normalisation on the generator's output", _changed(0, lambda layers: layers.insert(-1, _norm(1)))),
         (2, "batch normalisation on the discriminator's input", _changed(1, lambda layers: layers.insert(0, _norm(1)))),
-        (2, "batch normalisation behind the first convolution", _changed(1, lambda layers: layers.insert(1, _norm(4)))),
+        (2, "batch normalisation after the first convolution", _changed(1, lambda layers: layers.insert(1, _norm(4)))),
         (2, "a generator without batch normalisation", _changed(0, replace(nn.BatchNorm2d, nn.Identity))),
         (3, "a hidden fully-connected layer in the discriminator", _changed(1, hidden)),
         (4, "LeakyReLU in the generator", _changed(0, replace(nn.ReLU, lambda: nn.LeakyReLU(0.2)))),

@@ -74,6 +74,38 @@ def plot_channels(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -
     return axes
 
 
+def plot_fading(spreads: Mapping[str, Sequence[float]], places: Sequence[str]) -> None:
+    """Standard deviation of the signal at each place in the generator, one line for each variant; logarithmic."""
+    _, axes = plt.subplots(figsize=(5.2, 2.9))
+    for (name, values), colour, line in zip(
+        spreads.items(), (FAKE, EXTRA[0], NEUTRAL), ("o-", "s--", "^:"), strict=True
+    ):
+        axes.plot(places, values, line, color=colour, label=name)
+    axes.set(ylabel="standard deviation", yscale="log")
+    axes.legend(fontsize=10)
+
+
+def plot_seeds(
+    shares: Mapping[str, Sequence[float]],
+    label: str,
+    references: Mapping[str, float] | None = None,
+    scale: str = "linear",
+) -> None:
+    """A row of dots, one for each seed, for every kind of layer, its median as a bar; references as vertical lines."""
+    _, axes = plt.subplots(figsize=(5.4, 2.6))
+    for row, values in enumerate(shares.values()):
+        axes.plot(values, [row] * len(values), "o", color=NEUTRAL, alpha=0.5, markersize=5)
+        axes.plot([np.median(values)] * 2, [row - 0.3, row + 0.3], color=FAKE, linewidth=2.5)
+    styles = ((NEUTRAL, ":"), (REAL, "-"), (FAKE, ":"))
+    for (name, value), (colour, line) in zip((references or {}).items(), styles, strict=False):
+        axes.axvline(value, color=colour, linestyle=line, label=name)
+    if references:
+        axes.legend(fontsize=10, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=len(references))
+    axes.set_yticks(range(len(shares)), list(shares))
+    axes.grid(axis="y", visible=False)
+    axes.set(xlabel=label, xscale=scale, ylim=(len(shares) - 0.5, -0.5))
+
+
 def plot_spectra(images: Mapping[str, Tensor]) -> Axes:
     """Plots the mean power of images (N, 1, S, S) over horizontal frequency, each curve as a share of its total."""
     _, axes = plt.subplots()
@@ -88,7 +120,7 @@ def plot_spectra(images: Mapping[str, Tensor]) -> Axes:
 
 
 def plot_output_range(before: Tensor, images: Tensor, real: Tensor) -> None:
-    """Plots the values in front of the tanh beside the pixels behind it and those of real images."""
+    """Plots the values before the tanh beside the pixels after it and those of real images."""
     _, (left, right) = plt.subplots(1, 2, figsize=(5.6, 2.8))
     left.hist(before.flatten().numpy(), bins=60, density=True, color=NEUTRAL)
     left.set(xlabel="value before tanh", ylabel="density", yscale="log")
@@ -142,7 +174,10 @@ def check_batch_norm(norm: Callable[[Tensor, Tensor, Tensor, float], Tensor]) ->
         return normal * gamma.view(1, -1, 1, 1) + beta.view(1, -1, 1, 1)
 
     for mistake, message in (
-        (wrong(dims=(0,)), "You take a mean for every place. All places of a channel share one mean and one variance."),
+        (
+            wrong(dims=(0,)),
+            "You take a mean for every position. All positions of a channel share one mean and one variance.",
+        ),
         (wrong(dims=(2, 3)), "You take a mean for every image; that is instance normalisation. Include the batch."),
         (wrong(dims=(1, 2, 3)), "You mix the channels; that is layer normalisation. Every channel has its own mean."),
         (wrong(unbiased=True), "Divide by n, not by n - 1: the unbiased variance is for the running statistics only."),
@@ -193,7 +228,7 @@ def check_folded(folded: Callable[..., tuple[Tensor, Tensor]]) -> str:
     values = norm.state_dict()
     weight, bias = folded(linear.weight.data, *(values[name] for name in learnt), norm.eps)
     require(weight.shape == (3, 5), f"The weight must stay (out, in) = (3, 5); yours is {tuple(weight.shape)}.")
-    require(bias.shape == (3,), f"The bias has one number an output: (3,); yours is {tuple(bias.shape)}.")
+    require(bias.shape == (3,), f"The bias has one number per output: (3,); yours is {tuple(bias.shape)}.")
     with torch.no_grad():
         shift = norm(linear(torch.zeros(1, 5)))[0]
         slope = (norm(linear(torch.eye(5))) - shift).T  # (3, 5)

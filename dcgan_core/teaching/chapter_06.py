@@ -36,7 +36,7 @@ def altered_discriminator(
     """The discriminator for one-channel images, with single layers replaced; without arguments it is the usual one.
 
     `reduction` "max" and "average" put a 3x3 convolution with stride 1 and a pooling layer in the place of each strided
-    convolution. `head` "average" averages each map over its places before the linear layer.
+    convolution. `head` "average" averages each map over its positions before the linear layer.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -160,6 +160,29 @@ def plot_maps(rows: Mapping[str, Tensor]) -> None:
         row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
 
 
+def plot_apart(shares: Mapping[str, Tensor]) -> None:
+    """Shares (C,) of each channel's variance that come from the distance of two means, every line in its own order."""
+    _, axes = plt.subplots(figsize=(5.2, 2.7))
+    for (name, share), colour, line in zip(shares.items(), (NEUTRAL, FAKE), ("--", "-"), strict=True):
+        axes.plot(share.sort(descending=True).values.numpy(), line, color=colour, label=name)
+    axes.set(xlabel="channels, in order of their share", ylabel="share of the variance", ylim=(-0.03, 1))
+    axes.legend(fontsize=10)
+
+
+def plot_two_ways(found: Mapping[str, Mapping[str, list[float]]]) -> None:
+    """One panel for each score, a row of dots for each way of training: one dot per seed, the median as a bar."""
+    _, panels = plt.subplots(1, len(found), figsize=(5.4, 2.1), sharey=True, squeeze=False)
+    for axes, (score, ways) in zip(panels[0], found.items(), strict=True):
+        for row, values in enumerate(ways.values()):
+            axes.plot(values, [row] * len(values), "o", color=DISCRIMINATOR, alpha=0.6, markersize=5)
+            axes.plot([np.median(values)] * 2, [row - 0.3, row + 0.3], color=NEUTRAL, linewidth=2.5)
+        axes.set_yticks(range(len(ways)), list(ways))
+        axes.locator_params(axis="x", nbins=4)
+        axes.ticklabel_format(axis="x", useOffset=False)
+        axes.grid(axis="y", visible=False)
+        axes.set(title=score, ylim=(len(ways) - 0.5, -0.5))
+
+
 def plot_logits(panels: Mapping[str, tuple[Tensor, Tensor]]) -> None:
     """One histogram for each pair of real and fake logits, all with the same horizontal axis."""
     figure, axes = plt.subplots(len(panels), 1, sharex=True, figsize=(5.2, 1.6 * len(panels)), squeeze=False)
@@ -200,7 +223,7 @@ def plot_brightness(added: list[float], logits: Mapping[str, list[float]]) -> No
 
 
 def plot_contributions(images: Tensor, contributions: Tensor, titles: list[str]) -> None:
-    """Images (N, S, S) above the share (N, 4, 4) that each place of the last maps adds to the logit."""
+    """Images (N, S, S) above the share (N, 4, 4) that each position of the last maps adds to the logit."""
     figure, axes = plt.subplots(2, len(images), figsize=(5.6, 2.3))
     limit = float(contributions.abs().max())
     for column in range(len(images)):

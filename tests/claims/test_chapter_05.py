@@ -247,7 +247,7 @@ def test_with_kernel_3_the_best_served_pixels_are_twice_as_strong_and_with_kerne
 
 
 def test_untrained_generators_with_kernel_4_have_as_strong_a_grid_as_with_kernel_3_and_with_nearest_next_to_none(
-    latents,
+    latents, letters
 ):
     shares: dict[str, list[float]] = {kind: [] for kind in DOUBLING}
     for kind in DOUBLING:
@@ -256,6 +256,7 @@ def test_untrained_generators_with_kernel_4_have_as_strong_a_grid_as_with_kernel
                 shares[kind].append(fastest_share(fresh(seed, width=16, kind=kind)(latents)))
     three, four, nearest = (median(values) for values in shares.values())
     assert 0.5 < four / three < 2 and min(three, four) > 10 * nearest
+    assert nearest < fastest_share(letters) < 0.1 * min(three, four)
 
 
 def test_training_has_removed_the_grid_from_the_images_and_evened_the_last_layer_out_most(

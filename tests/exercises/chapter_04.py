@@ -67,7 +67,7 @@ WRONG = {
             "        count += 32 * maps * maps + 4 * maps\n"
             "        side, maps = side // 2, maps * 2\n"
             "    return count + 16 * maps",
-            "behind the first convolution",
+            "after the first convolution",
         ),
         (
             "def my_num_parameters(image_size, channels, width):\n"

@@ -31,7 +31,7 @@ WRONG = {
         ("def my_size(size, kernel, stride, padding, output_padding):\n    return size * stride", "start to paint"),
     ],
     "05.2": [
-        (NORM.format(dims="(0,)", unbiased=False, scale=RIGHT_SCALE), "for every place"),
+        (NORM.format(dims="(0,)", unbiased=False, scale=RIGHT_SCALE), "for every position"),
         (NORM.format(dims="(2, 3)", unbiased=False, scale=RIGHT_SCALE), "instance normalisation"),
         (NORM.format(dims="(1, 2, 3)", unbiased=False, scale=RIGHT_SCALE), "layer normalisation"),
         (NORM.format(dims="(0, 2, 3)", unbiased=True, scale=RIGHT_SCALE), "Divide by n"),
