@@ -71,7 +71,7 @@ def show_costs(amounts: Sequence[int], costs: Mapping[str, Sequence[float]]) -> 
         axes.plot(amounts, values, marker + "-", label=name)
     axes.set(xscale="log", yscale="log", xlabel="labels", ylabel="cost, in the wage's currency")
     axes.set_xticks(amounts, [f"{amount:,}" for amount in amounts])
-    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.minorticks_off()
     axes.set_ylim(top=3e6)  # room for the legend
     axes.legend(loc="upper left", fontsize=9.5)
