@@ -1,11 +1,13 @@
-"""Chapter 01, dark data: the supervised baseline that it measures, and checks of its exercises."""
+"""Chapter 01, dark data: the supervised baseline that it measures, a figure, and checks of its exercises."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
@@ -60,6 +62,20 @@ def train_small_cnn(images: Tensor, labels: Tensor, *, steps: int = 150, seed: i
 def cnn_accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of uint8 images (N, 1, 32, 32) that the network gives the right label."""
     return float((network(scale(images)).argmax(dim=1) == labels).float().mean())
+
+
+def show_costs(amounts: Sequence[int], costs: Mapping[str, Sequence[float]]) -> Axes:
+    """The cost of each task, in units of the wage's currency, over the number of labels, on logarithmic axes."""
+    _, axes = plt.subplots(figsize=(5.2, 3.2))
+    for (name, values), marker in zip(costs.items(), "os^", strict=False):
+        axes.plot(amounts, values, marker + "-", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="labels", ylabel="cost, in the wage's currency")
+    axes.set_xticks(amounts, [f"{amount:,}" for amount in amounts])
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.minorticks_off()
+    axes.set_ylim(top=3e6)  # room for the legend
+    axes.legend(loc="upper left", fontsize=9.5)
+    return axes
 
 
 @check

@@ -27,14 +27,19 @@ def plot_samples(points: Tensor, *, axes: Axes | None = None, colour: str = FAKE
     return axes
 
 
-def plot_side_by_side(samples: Sequence[Tensor], density: Callable[[Tensor], Tensor]) -> None:
-    """Histograms of several samples (N,), one below the other, each under the true density."""
-    _, rows = plt.subplots(len(samples), figsize=(5.2, 1.05 * len(samples) + 0.6), sharex=True, sharey=True)
+def plot_side_by_side(
+    samples: Sequence[Tensor], density: Callable[[Tensor], Tensor], notes: Sequence[str] = ()
+) -> None:
+    """Histograms of several samples (N,), one below the other, each under the true density; `notes` are titles."""
+    height = 1.35 if notes else 1.05
+    _, rows = plt.subplots(len(samples), figsize=(5.2, height * len(samples) + 0.6), sharex=True, sharey=True)
     line = torch.linspace(-5, 6, 400)
     for number, (points, axes) in enumerate(zip(samples, np.atleast_1d(rows), strict=True)):
         plot_samples(points, axes=axes)
         axes.plot(line, density(line), color=REAL, linewidth=1.4)
-        axes.set(ylabel=f"pair {number}", xlabel="", yticks=[])
+        axes.set(ylabel="" if notes else f"pair {number}", xlabel="", yticks=[])
+        if notes:
+            axes.set_title(notes[number], fontsize=10)
     bars = [axes.patches[0].get_data().values for axes in np.atleast_1d(rows)]
     axes.set_ylim(0, 1.05 * np.max(bars))  # of all panels: no bar is cut off
     axes.set_xlabel("x (no unit); each height is a density")

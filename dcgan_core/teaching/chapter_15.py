@@ -292,17 +292,17 @@ def show_labelled(images: Tensor, labels: Sequence[str], columns: int = 13) -> F
     return figure
 
 
-def show_layers(found: Mapping[tuple[str, int], Sequence[float]]) -> Axes:
-    """Accuracies by (layer, labels in each class): a dot for each draw, joined at their medians."""
+def show_draws(found: Mapping[tuple[str, int], Sequence[float]]) -> Axes:
+    """Accuracies by (layer or method, labels in each class): a dot for each draw, joined at their medians."""
     _, axes = plt.subplots(figsize=(5.2, 3.2))
-    layers = list(dict.fromkeys(name for name, _ in found))
+    names = list(dict.fromkeys(name for name, _ in found))
     for per_class, colour in zip(sorted({number for _, number in found}), (EXTRA[1], REAL), strict=True):
-        draws = [found[name, per_class] for name in layers]
-        places = list(range(len(layers)))
-        axes.plot(places, [statistics.median(each) for each in draws], color=colour, label=f"{per_class} a class")
+        draws = [found[name, per_class] for name in names]
+        places = list(range(len(names)))
+        axes.plot(places, [statistics.median(each) for each in draws], color=colour, label=f"{per_class} per class")
         for place, each in zip(places, draws, strict=True):
             axes.plot([place] * len(each), each, "o", color=colour, markersize=5, alpha=0.7)
-    axes.set_xticks(range(len(layers)), layers)
+    axes.set_xticks(range(len(names)), names)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="lower right")
     return axes

@@ -187,6 +187,36 @@ def show_matrix(found: Mapping[int, Sequence[int]]) -> Figure:
     return figure
 
 
+def show_wall(columns: int = 4, samples: int = 4) -> Figure:
+    """The first samples of the healthy script and of every exhibit, each under its number."""
+    numbers = [HEALTHY, *EXHIBITS]
+    figure, panels = plt.subplots(-(-len(numbers) // columns), columns, figsize=(5.6, 3.6))
+    for axes, number in zip(panels.flat, numbers, strict=True):
+        picture = unpacked(runs_of(number)[0]["picture"])
+        axes.imshow(picture[:, : samples * len(picture)], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(str(number) if number else "healthy", fontsize=9.5, pad=2)
+        axes.set_axis_off()
+    return figure
+
+
+def show_true_distances() -> Figure:
+    """The true distance of every run of every exhibit over the range of the healthy runs, on a logarithmic axis."""
+    figure, axes = plt.subplots(figsize=(5.6, 3.2))
+    healthy = [run["true_distance"] for run in runs_of(HEALTHY)]
+    axes.axhspan(min(healthy), max(healthy), color=NEUTRAL, alpha=0.25, linewidth=0, label="ten healthy runs")
+    looks = {True: (FAKE, "o", "shown by a curve"), False: (REAL, "s", "shown by none")}
+    for shown, (colour, marker, label) in looks.items():
+        numbers = [number for number in EXHIBITS if bool(shown_by(number)) == shown]
+        places = [number for number in numbers for _ in SEEDS]
+        true = [run["true_distance"] for number in numbers for run in runs_of(number, SEEDS)]
+        axes.plot(places, true, marker, color=colour, markersize=4.5, alpha=0.7, label=label)
+    axes.set_xticks(list(EXHIBITS))
+    axes.tick_params(axis="x", labelsize=8)
+    axes.set(yscale="log", xlabel="exhibit", ylabel="true distance")
+    axes.legend(fontsize=9.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handletextpad=0.3)
+    return figure
+
+
 def table() -> str:
     """Every exhibit in one line: what it was, its distances (median and range), and how many curves show it."""
     lines = [f"{'':40} {'true distance':>20}  shown by"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -68,6 +68,21 @@ def median_and_range(
     axes.plot(places, [np.median(each) for each in draws], marker + "-", color=colour, label=label)
     low, high = ([function(each) for each in draws] for function in (min, max))
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+
+
+def show_dots(groups: Mapping[str, Sequence[float]], *, xlabel: str, colour: str = REAL) -> Axes:
+    """One row for each group, in their order from the top: a dot for each draw, a bar at the median and its number."""
+    _, axes = plt.subplots(figsize=(5.4, 0.7 + 0.5 * len(groups)))
+    rows = range(len(groups))
+    for row, draws in zip(rows, groups.values(), strict=True):
+        axes.plot(draws, [row] * len(draws), "o", color=colour, markersize=6, alpha=0.6)
+        middle = float(np.median(draws))
+        axes.plot([middle, middle], [row - 0.25, row + 0.25], color=NEUTRAL)
+        axes.annotate(f"{middle:.2f}", (middle, row - 0.28), ha="center", va="bottom", fontsize=9.5)
+    axes.set_yticks(rows, list(groups))
+    axes.set(xlabel=xlabel, ylim=(len(groups) - 0.6, -0.75))
+    axes.margins(x=0.08)
+    return axes
 
 
 def show_images(

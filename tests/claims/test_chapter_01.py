@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from dcgan_core.data import Dataset, load
 from dcgan_core.teaching.chapter_01 import cnn_accuracy, pick_labelled, train_small_cnn
+from dcgan_core.teaching.plots import show_dots
 
 SEEDS = range(5)
 
@@ -117,3 +118,13 @@ def test_labels_spent_on_the_centres_of_clusters_help_a_method_that_compares_pix
 def test_with_all_labels_pixels_are_good_enough(letters, held_out):
     everything = KNeighborsClassifier(1).fit(pixels(letters.images), letters.labels)
     assert everything.score(pixels(held_out.images), held_out.labels) > 0.98
+
+
+def test_the_figure_of_draws_shows_each_of_them_and_the_median_of_each_group():
+    draws = {"first": [3.0, 1.0, 8.0], "second": [4.0, 8.0]}
+    axes = show_dots(draws, xlabel="accuracy")
+    shown = [line.get_xdata().tolist() for line in axes.lines]
+    assert shown == [[3.0, 1.0, 8.0], [3.0, 3.0], [4.0, 8.0], [6.0, 6.0]]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
+    assert [text.get_text() for text in axes.texts] == ["3.00", "6.00"]
+    assert axes.yaxis_inverted(), "the first group stands at the top"

@@ -13,7 +13,16 @@ import pytest
 import torch
 
 from dcgan_core.teaching import museum, museum_record, museum_script, museum_tests
-from dcgan_core.teaching.chapter_20 import MYSTERIES, level, outside, runs_of, shown_by, table
+from dcgan_core.teaching.chapter_20 import (
+    MYSTERIES,
+    level,
+    outside,
+    runs_of,
+    show_true_distances,
+    show_wall,
+    shown_by,
+    table,
+)
 from dcgan_core.teaching.museum import EXHIBITS, HEALTHY, script
 from dcgan_core.teaching.museum_record import CURVES, HEALTHY_SEEDS, OTHER_SEEDS, SEEDS
 
@@ -105,6 +114,19 @@ def test_the_table_has_a_line_for_every_exhibit_and_for_both_groups_of_healthy_r
     assert len(lines) == 1 + 2 + len(EXHIBITS)
     for (number, exhibit), line in zip(EXHIBITS.items(), lines[3:], strict=True):
         assert line.startswith(f"{number:2} {exhibit.name}") and f"{median(true_distances(number)):.0f} (" in line
+
+
+def test_the_figure_of_true_distances_shows_every_run_of_every_exhibit_as_a_curve_shows_it_or_not():
+    axes = show_true_distances().axes[0]
+    drawn = {line.get_label(): sorted(zip(*line.get_data(), strict=True)) for line in axes.lines}
+    for label, numbers in (("shown by a curve", LOUD + QUIET), ("shown by none", SILENT)):
+        assert drawn[label] == sorted((number, true) for number in numbers for true in true_distances(number))
+
+
+def test_the_wall_has_a_picture_of_the_healthy_script_and_of_every_exhibit():
+    panels = show_wall().axes
+    assert [axes.get_title() for axes in panels] == ["healthy", *map(str, EXHIBITS)]
+    assert all(axes.images[0].get_array().shape == (48, 4 * 48) for axes in panels)
 
 
 LOUD, QUIET, SILENT = (1, 3, 5, 6, 8, 10, 14, 16, 21), (9, 12, 13, 17, 18, 20), (2, 4, 7, 11, 15, 19, 22, 23)
