@@ -149,6 +149,14 @@ def test_of_a_chart_and_its_twin_one_is_shown_and_the_other_not_even_loaded(view
     assert counts == {"dark": [number, 0], "light": [0, number]}
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_caption_can_be_read(view, scheme):
+    view.page.emulate_media(color_scheme=scheme)
+    view.page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
+    captions = view.page.locator(".bd-article figcaption").all()
+    assert [one.inner_text()[:60] for one in captions if not one.evaluate("(one) => one.offsetHeight")] == []
+
+
 def test_for_readers_who_prefer_less_motion_films_stand_still_and_nothing_is_animated(view):
     view.page.emulate_media(reduced_motion="reduce")
     moving = view.page.evaluate(
