@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from test_best import ScriptedJudge
 
@@ -237,7 +238,7 @@ def test_an_export_on_a_full_disk_leaves_nothing_that_blocks(run, trained, tmp_p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(recorded, "save_image", full)
+        patch.setattr(torchvision.utils, "save_image", full)
         assert "No space left" in refusal(run("export", trained, "--out", tmp_path / "copy"))
     assert list(tmp_path.iterdir()) == []
     assert run("export", trained, "--out", tmp_path / "copy")[0] == 0

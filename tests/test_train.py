@@ -409,6 +409,7 @@ import contextlib, json, os, random, shutil, signal, sys, time, warnings
 from dataclasses import replace
 from pathlib import Path
 import torch
+import torchvision.utils  # here, and not in every child
 from dcgan_core.data import glyphs
 from dcgan_core import train as training
 from dcgan_core.config import Config
