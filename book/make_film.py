@@ -24,7 +24,7 @@ SIDE = 32  # pixels of a letter
 NUM_EARLY = 36  # moments of the first run, closer together at its beginning
 # Milliseconds; all together less than 5 s, after which a reader would need a button to stop it (WCAG 2.2.2).
 DURATIONS = {"first": 600, "early": 70, "late": 140}
-QUALITY = 70
+QUALITY = 40
 
 
 def moments(run: Path) -> list[Path]:

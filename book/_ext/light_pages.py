@@ -69,7 +69,7 @@ def embedded_to_files(page, path, site):
 
 
 def make_lazy(page, path):
-    first = True
+    first = ' loading="eager"' not in page  # which a page may say itself
 
     def refine(match):
         nonlocal first

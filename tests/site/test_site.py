@@ -13,7 +13,8 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parent.parent.parent
 SITE = Path(os.environ.get("DCGAN_SITE", ROOT / "_build" / "html"))
-PAGES = sorted(path for path in SITE.rglob("*.html") if "_static" not in path.parts)
+# Without the page for wrong addresses, whose links begin at the site's own address.
+PAGES = sorted(path for path in SITE.rglob("*.html") if "_static" not in path.parts and path.name != "404.html")
 CHAPTERS = [path for path in PAGES if path.parent.name == "notebooks"]
 
 if not PAGES:
