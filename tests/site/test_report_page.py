@@ -6,17 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from dcgan_core.config import Config
+from dcgan_core.data import glyphs
 from dcgan_core.report import write_report
 from dcgan_core.train import train
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("report")
+    """A page about a short run on a folder of few pictures, which is read in no time."""
+    folder, pictures = tmp_path_factory.mktemp("report"), tmp_path_factory.mktemp("pictures")
+    drawn = glyphs.render(120, image_size=16, seed=0).images
+    for number, letter in enumerate(drawn):
+        Image.fromarray(letter[0]).save(pictures / f"{number:03}.png")
     config = Config(
+        data=str(pictures),
         image_size=16,
         generator_width=4,
         discriminator_width=4,
