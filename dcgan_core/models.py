@@ -193,13 +193,18 @@ def keep_signal(network: nn.Module, slope: float) -> None:
         layer for layer in network.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear))
     )
     for layer in (*hidden, last):
-        num_inputs = layer.weight[0].numel()
-        if isinstance(layer, nn.ConvTranspose2d):  # an output pixel meets one in stride^2 of the kernel's places
-            num_inputs = layer.weight[:, 0].numel() // math.prod(layer.stride)
-        gain = 1.0 if layer is last else nn.init.calculate_gain("leaky_relu", slope)
-        nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(num_inputs))
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+        keep_signal_of(layer, 1.0 if layer is last else nn.init.calculate_gain("leaky_relu", slope))
+
+
+@torch.no_grad()
+def keep_signal_of(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, gain: float) -> None:
+    """The same for one layer: weights from N(0, gain / sqrt(n))."""
+    num_inputs = layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):  # an output pixel meets one in stride^2 of the kernel's places
+        num_inputs = layer.weight[:, 0].numel() // math.prod(layer.stride)
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(num_inputs))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 def build(config: Config) -> tuple[Generator, Discriminator]:

@@ -140,6 +140,7 @@ def test_film_stops_before_a_reader_would_need_a_button_and_ends_with_its_still(
 
 def test_films_letters_are_those_of_the_recorded_run():
     run = recorded.load("glyphs32_colour")
+    assert run.samples_at[-1] == 600_000 and make_film.COLUMNS * make_film.ROWS == 48  # as the page says
     last = unscale(run.samples[-1]) if run.samples[-1].is_floating_point() else run.samples[-1]
     tiles = np.asarray(Image.open(STATIC / "film.png"))[: make_film.SIDE].reshape(32, -1, 32, 3).transpose(1, 3, 0, 2)
     assert np.abs(tiles[:12].astype(int) - last[:12].numpy().astype(int)).max() <= 1

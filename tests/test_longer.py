@@ -17,6 +17,7 @@ from dcgan_core.laboratory.longer import AS_IT_IS, CHANGES, DATA, NAMES, jobs, r
 from dcgan_core.laboratory.studies import Playing, note
 from dcgan_core.runs.files import add_line, write_json
 from dcgan_core.runtime import choose_machine
+from dcgan_core.teaching.lengths import curves, typical
 from dcgan_core.train import train
 
 RECORD = longer.RECORD
@@ -118,6 +119,24 @@ def test_the_table_has_medians_of_the_runs_that_came_so_far(tmp_path):
     for kind, cost in (("cpu", 1.0), ("cuda", 1.2), ("cpu", 1.5)):
         add_line(measured, json.dumps({"machine": {"device_kind": kind}, "costs": {"R1": [cost, cost, cost]}}))
     assert summary(record, measured).splitlines()[2].endswith("| 1.00 | 1.50 | 1.20 | 3 |"), "the latest of each device"
+
+
+def test_what_is_typical_at_a_length_is_that_of_the_runs_that_came_so_far():
+    def run(seed: int, *rows: tuple[int, float, float]) -> dict:
+        names = ("images", "frechet_distance", "recognised")
+        metrics = [{"images": 5}, *(dict(zip(names, row, strict=True)) for row in rows)]
+        tells = {"data": "mnist", "change": "recipe", "seed": seed}
+        return {**tells, "metrics": metrics, "provenance": [{"device_kind": "cpu"}]}
+
+    lines = [
+        run(2, (100, 9.0, 0.4)),
+        run(0, (100, 8.0, 0.5), (200, 4.0, 0.7)),
+        run(1, (110, 7.0, 0.6), (200, 6.0, 0.8)),
+    ]
+    assert typical(lines, "mnist", 100) == (3, (7.0, 8.0, 9.0), (0.4, 0.5, 0.6))
+    assert typical(lines, "mnist", 200) == (2, (4.0, 5.0, 6.0), (0.7, 0.75, 0.8))
+    assert [found[0][0] for found in curves(lines, "mnist", "recipe")] == [100, 110, 100], "by seed"
+    assert curves(lines, "mnist", "recipe", kind="cuda") == curves(lines, "letters", "recipe") == []
 
 
 def test_costs_are_those_of_equally_many_images(monkeypatch, cpu):

@@ -81,7 +81,8 @@ def make_lazy(page, path):
         if not re.search(r"\bheight=", tag) and (size := size_of(file)):
             added += f' width="{size[0]}" height="{size[1]}"'
         if "_images/" in source[1] and "loading=" not in tag:
-            added += ' loading="eager"' if first else ' loading="lazy" decoding="async"'
+            hidden_from_some = "only-light" in tag or "only-dark" in tag  # who should not load it either
+            added += ' loading="eager"' if first and not hidden_from_some else ' loading="lazy" decoding="async"'
             first = False
         return re.sub(r"\s*/?>$", f"{added}>", tag) if added else tag
 

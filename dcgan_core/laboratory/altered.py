@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dcgan_core.config import Config, Initialisation
-from dcgan_core.models import LEAK, Discriminator, Generator, build
+from dcgan_core.models import LEAK, Discriminator, Generator, build, keep_signal_of
 
 HIDDEN_UNITS = 100  # of the discriminator's hidden layer; the generator's has as many as there are latents
 LINEAR_UNITS = 112  # of each hidden layer of a generator without convolutions
@@ -234,9 +234,8 @@ def _draw(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, initialisation: Ini
     if initialisation == "framework":
         return
     if initialisation == "he":
-        assert not isinstance(layer, nn.ConvTranspose2d), "its units have another number of inputs"
-        nn.init.kaiming_normal_(layer.weight, a=slope)
-    else:
-        nn.init.normal_(layer.weight, 0.0, 0.02)
+        keep_signal_of(layer, nn.init.calculate_gain("leaky_relu", slope))
+        return
+    nn.init.normal_(layer.weight, 0.0, 0.02)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from dcgan_core.config import Config
 from dcgan_core.laboratory import costs
@@ -16,6 +18,20 @@ NEARLY = 0.9  # of a length: the last evaluation may come a little before the en
 DEVICES = {"cpu": "time, CPU", "cuda": "time, GPU"}
 
 Evaluation = tuple[int, float, float]  # images seen, Fréchet distance, share recognised
+
+
+def evaluations(line: Mapping[str, Any]) -> list[Evaluation]:
+    """Every evaluation of one run of the record, in their order; empty if it was stopped before the first."""
+    return [
+        (row["images"], row["frechet_distance"], row["recognised"])
+        for row in line["metrics"]
+        if "frechet_distance" in row
+    ]
+
+
+def nearest(found: Sequence[Evaluation], images: int) -> Evaluation:
+    """The evaluation that is nearest to that many images."""
+    return min(found, key=lambda one: abs(one[0] - images))
 
 
 def summary(record: Path = RECORD, measured: Path = costs.RECORD) -> str:
@@ -43,11 +59,7 @@ def _long_enough(record: Path, images: int) -> dict[tuple[str, str], list[list[E
     """The runs that came so far, by data and setting."""
     groups: dict[tuple[str, str], list[list[Evaluation]]] = {}
     for line in read_lines(record):
-        found = [
-            (row["images"], row["frechet_distance"], row["recognised"])
-            for row in line["metrics"]
-            if "frechet_distance" in row
-        ]
+        found = evaluations(line)
         if found and found[-1][0] > NEARLY * images:
             groups.setdefault((line["data"], line["change"]), []).append(found)
     return groups
@@ -58,7 +70,7 @@ def _typical(runs: list[list[Evaluation]], images: int) -> str:
     reached = [run for run in runs if run[-1][0] > NEARLY * images]
     if not reached:
         return ""
-    distances = [min(run, key=lambda one: abs(one[0] - images))[1] for run in reached]
+    distances = [nearest(run, images)[1] for run in reached]
     return f"{median(distances):.3g} ({len(reached)})"
 
 

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 from dcgan_core.data import Batches
 from dcgan_core.iteration import advance
 from dcgan_core.laboratory.dirac import DiracGame, velocity
+from dcgan_core.laboratory.lengths import evaluations, nearest
 from dcgan_core.laboratory.modern import LADDER, RECORD, judge, letters, run_config
 from dcgan_core.laboratory.outcomes import describe_images, median_interval
 from dcgan_core.laboratory.studies import read_lines
@@ -168,14 +169,9 @@ def show_samples(lines: Lines, seed: int) -> Figure:
 
 def long_runs(record: Path, data: str, change: str, images: int) -> list[float]:
     """The Fréchet distances of the runs of `laboratory.longer` that came as far as `images`, give or take a tenth."""
-    found = []
-    for line in read_lines(record):
-        seen = [row for row in line["metrics"] if "frechet_distance" in row]
-        if (line["data"], line["change"]) == (data, change) and seen:
-            nearest = min(seen, key=lambda row: abs(row["images"] - images))
-            if abs(nearest["images"] - images) < 0.1 * images:
-                found.append(nearest["frechet_distance"])
-    return found
+    runs = [evaluations(line) for line in read_lines(record) if (line["data"], line["change"]) == (data, change)]
+    there = [nearest(run, images) for run in runs if run]
+    return [distance for seen, distance, _ in there if abs(seen - images) < 0.1 * images]
 
 
 class _Counter(TorchDispatchMode):

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from dcgan_core.laboratory.lengths import Evaluation, evaluations, nearest
 from dcgan_core.laboratory.longer import AS_IT_IS, RECORD
 from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.teaching.plots import EXTRA, FAKE, NEUTRAL, REAL
@@ -29,26 +30,13 @@ def recorded_lengths() -> list[dict[str, Any]]:
     return read_lines(RECORD)
 
 
-def curve(lines: Sequence[dict[str, Any]], data: str, change: str, seed: int = 0) -> list[tuple[int, float, float]]:
+def curve(lines: Sequence[dict[str, Any]], data: str, change: str, seed: int = 0) -> list[Evaluation]:
     """(images seen, Fréchet distance, share recognised) at every evaluation of one run; empty if it was not played.
 
     Of several runs with these settings, the one that was recorded first.
     """
-    runs = [
-        [
-            (row["images"], row["frechet_distance"], row["recognised"])
-            for row in line["metrics"]
-            if "frechet_distance" in row
-        ]
-        for line in lines
-        if (line["data"], line["change"], line["seed"]) == (data, change, seed)
-    ]
+    runs = [evaluations(line) for line in lines if (line["data"], line["change"], line["seed"]) == (data, change, seed)]
     return runs[0] if runs else []
-
-
-def nearest(found: Sequence[tuple[int, float, float]], images: int) -> tuple[int, float, float]:
-    """The evaluation of a curve that is nearest to that many images."""
-    return min(found, key=lambda one: abs(one[0] - images))
 
 
 def show_lengths(lines: Sequence[dict[str, Any]], data: Sequence[str] = ("letters", "mnist"), seed: int = 0) -> Figure:
@@ -62,27 +50,18 @@ def show_lengths(lines: Sequence[dict[str, Any]], data: Sequence[str] = ("letter
                 axes.plot([one / 1000 for one in images], distances, dashes, color=colour, label=label)
         axes.set_title(NAMES.get(name, name))
         axes.set_xlabel("thousand images seen")
-    panels[0].set_ylabel("Fréchet distance (log)")
-    panels[0].set_yscale("log")
-    panels[0].set_yticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])
-    panels[0].minorticks_off()
-    handles: dict[str, Any] = {}
-    for axes in panels:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
+    _finish(figure, (10, 20, 50, 100, 200))
     return figure
 
 
-def curves(
-    lines: Sequence[dict[str, Any]], data: str, change: str, kind: str = "cpu"
-) -> list[list[tuple[int, float, float]]]:
+def curves(lines: Sequence[dict[str, Any]], data: str, change: str, kind: str = "cpu") -> list[list[Evaluation]]:
     """(images seen, Fréchet distance, share recognised) of every run on that kind of device, by seed."""
     runs = [
         line
         for line in lines
         if (line["data"], line["change"], line["provenance"][0]["device_kind"]) == (data, change, kind)
     ]
-    return [curve([line], data, change, line["seed"]) for line in sorted(runs, key=lambda line: line["seed"])]
+    return [evaluations(line) for line in sorted(runs, key=lambda line: line["seed"])]
 
 
 def show_recipe(lines: Sequence[dict[str, Any]], data: Sequence[str] = ("letters", "mnist", "clothes")) -> Figure:
@@ -100,15 +79,21 @@ def show_recipe(lines: Sequence[dict[str, Any]], data: Sequence[str] = ("letters
         axes.set_title(NAMES.get(name, name))
         axes.set_xticks([0, 400, 800])
     panels[len(data) // 2].set_xlabel("thousand images seen")
-    panels[0].set_ylabel("Fréchet distance (log)")
-    panels[0].set_yscale("log")
-    panels[0].set_yticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"])
-    panels[0].minorticks_off()
+    _finish(figure, (5, 10, 20, 50, 100, 200))
+    return figure
+
+
+def _finish(figure: Figure, ticks: Sequence[int]) -> None:
+    """The panels' common scale of distances, and one legend for all of them."""
+    first = figure.axes[0]
+    first.set_ylabel("Fréchet distance (log)")
+    first.set_yscale("log")
+    first.set_yticks(ticks, [str(tick) for tick in ticks])
+    first.minorticks_off()
     handles: dict[str, Any] = {}
-    for axes in panels:
+    for axes in figure.axes:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
-    return figure
 
 
 def typical(

@@ -155,7 +155,7 @@ def _ours(found: list[str]) -> list[str]:
     return [finding for finding in found if finding.split(":")[0] not in THEME_FINDINGS]
 
 
-def test_of_a_chart_and_its_twin_one_is_shown_and_the_other_not_even_loaded(view):
+def test_of_a_chart_and_its_twin_one_is_shown_and_the_other_not_even_loaded_by_a_reader_in_the_light(view):
     assert not [name for name in view.vitals.files if name.endswith("-dark.svg")]
     shown = (
         "[...document.querySelectorAll('.bd-article img.only-{}')].filter((one) => one.getClientRects().length).length"
@@ -167,6 +167,20 @@ def test_of_a_chart_and_its_twin_one_is_shown_and_the_other_not_even_loaded(view
         counts[scheme] = [view.page.evaluate(shown.format(kind)) for kind in ("dark", "light")]
     number = view.page.locator(".bd-article img.only-dark").count()
     assert counts == {"dark": [number, 0], "light": [0, number]}
+
+
+@pytest.mark.parametrize("address", ["notebooks/07_training_loop.html", "notebooks/21_modern_gan.html"])
+def test_a_reader_in_the_dark_loads_the_dark_twins_alone(browser, server, address):
+    context = browser.new_context(viewport=DESKTOP, color_scheme="dark")
+    page = context.new_page()
+    loaded: list[str] = []
+    page.on("requestfinished", lambda request: loaded.append(request.url))
+    vitals.measure(page, SITE, server, address)  # scrolls to the end
+    for twin in page.locator(".bd-article img.only-dark").all():
+        source = twin.evaluate("(one) => one.src")
+        assert source in loaded and source.replace("-dark.svg", ".svg") not in loaded
+    assert page.locator(".bd-article img.only-dark").count() > 3
+    context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
