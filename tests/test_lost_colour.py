@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -106,18 +108,29 @@ def test_a_search_for_colours_sees_the_grey_alone_and_keeps_it():
 
 
 def test_the_record_holds_every_letter_and_start_and_the_letters_that_were_measured():
-    line = recorded_colours()
     shape = lost_colour.NUM_LETTERS, lost_colour.NUM_STARTS
-    assert np.shape(line["losses"]) == np.shape(line["errors"]["search"]) == shape
     images, letters = lost_colour.held_out()
-    assert line["letters"] == letters
-    assert line["errors"]["grey as it is"] == pytest.approx(colourfulness(images).tolist(), abs=2e-5)
+    for line in recorded_colours().values():
+        assert np.shape(line["losses"]) == np.shape(line["errors"]["search"]) == shape
+        assert line["letters"] == letters
+        assert line["errors"]["grey as it is"] == pytest.approx(colourfulness(images).tolist(), abs=2e-5)
 
 
-def test_what_is_recorded_is_not_measured_again(tmp_path, monkeypatch):
+def test_the_record_tells_the_run_that_ships_by_its_seed_and_share():
+    run = recorded.load(lost_colour.RUN)
+    assert recorded_colours()[run.config.seed]["recognised"] == run.evaluation["recognised"]
+
+
+def test_each_run_is_measured_once_under_its_own_seed(tmp_path, monkeypatch):
     calls = []
+    ships = recorded.load(lost_colour.RUN)
+    other = replace(ships, config=replace(ships.config, seed=5), evaluation={"recognised": 0.25})
+    monkeypatch.setattr(recorded, "load", lambda name: {lost_colour.RUN: ships, "elsewhere": other}[name])
     monkeypatch.setattr(lost_colour, "measured", lambda generator: calls.append(generator) or {"letters": [1]})
-    for _ in range(2):
-        lost_colour.record(tmp_path / "colours.jsonl")
-    assert len(calls) == 1
-    assert [line["kind"] for line in read(tmp_path / "colours.jsonl")] == ["session", "colour"]
+    out = tmp_path / "colours.jsonl"
+    for runs in ((lost_colour.RUN,), (lost_colour.RUN,), (lost_colour.RUN, "elsewhere")):
+        lost_colour.record(runs, out)
+    assert len(calls) == 2
+    assert [line["kind"] for line in read(out)] == ["session", "colour"] * 2
+    found = [(line["seed"], line["recognised"]) for line in read(out) if line["kind"] == "colour"]
+    assert found == [(0, ships.evaluation["recognised"]), (5, 0.25)]

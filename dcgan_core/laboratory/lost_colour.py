@@ -3,8 +3,9 @@
 The damage keeps the brightness of each pixel and loses its colour. Brightness is 0.299 red + 0.587 green + 0.114 blue
 of the values as they are stored (ITU-R BT.601, the luma of television; Pillow's mode L weighs in the same way).
 
-`python -m dcgan_core.laboratory.lost_colour` measures what the record that ships with the package holds (two minutes
-on one core).
+`python -m dcgan_core.laboratory.lost_colour` measures the run that ships with the package (two minutes on one core).
+The record holds runs of two further seeds of training, which are made by that run's command with another `--seed`,
+exported, and measured by `--runs FOLDER FOLDER`.
 """
 
 from __future__ import annotations
@@ -132,25 +133,29 @@ def measured(generator: Generator) -> dict[str, Any]:
     }
 
 
-def record(out: Path = RECORD) -> None:
-    """Measure, unless the file holds it already.
+def record(runs: tuple[str, ...] = (RUN,), out: Path = RECORD) -> None:
+    """Measure the runs that the file does not hold yet, one training seed each.
 
     Args:
+        runs: Names of recorded runs of coloured letters, or folders of exported ones.
         out: File of outcomes, one JSON object a line; it may exist.
     """
     torch.set_num_threads(1)
-    if out.exists() and any(line["kind"] == "colour" for line in read(out)):
+    known = {line["seed"] for line in read(out) if line["kind"] == "colour"} if out.exists() else set()
+    wanted_runs = [run for run in map(recorded.load, runs) if run.config.seed not in known]
+    if not wanted_runs:
         return
     append(out, kind="session", **provenance(choose_machine("cpu", "float32")), threads=torch.get_num_threads())
-    begin = time.perf_counter()
-    found = measured(recorded.load(RUN).generator.requires_grad_(False))
-    append(out, kind="colour", run=RUN, **found, seconds=round(time.perf_counter() - begin, 1))
+    for run in wanted_runs:
+        begin = time.perf_counter()
+        found = measured(run.generator.requires_grad_(False))
+        whose = {"seed": run.config.seed, "recognised": run.evaluation["recognised"]}
+        append(out, kind="colour", **whose, **found, seconds=round(time.perf_counter() - begin, 1))
 
 
-def recorded_colours() -> dict[str, Any]:
-    """What was measured, from the record that ships with the package."""
-    (line,) = [line for line in read(RECORD) if line["kind"] == "colour"]
-    return line
+def recorded_colours() -> dict[int, dict[str, Any]]:
+    """What was measured, by the seed of the training, from the record that ships with the package."""
+    return {line["seed"]: line for line in read(RECORD) if line["kind"] == "colour"}
 
 
 if __name__ == "__main__":
