@@ -75,7 +75,7 @@ def test_a_loss_is_added_in_these_steps(copy):
 
     run = ["train", "--loss", "log-ratio", "--image-size", "16", "--total-images", "128", "--out", "run"]
     subprocess.run(
-        [sys.executable, "-m", "dcgan_core", *run, "--device", "cpu", "--evaluate-every-images", "0"],
+        [sys.executable, "-m", "dcgan_core", *run, "--device", "cpu", "--evaluate-every-images", "0", "--no-report"],
         cwd=copy,
         env=os.environ | {"PYTHONPATH": str(copy)},
         check=True,

@@ -58,25 +58,35 @@ def test_the_ear_is_sure_of_most_hisses_although_they_are_no_drums(hearing):
         assert found["hiss"]["sure"] / found["hiss"]["num"] > 0.5
 
 
-def test_the_ear_is_sure_of_about_half_of_the_generated_sounds_and_of_far_more_of_the_hisses(hearing):
+def test_the_ear_is_sure_of_half_to_two_thirds_of_the_generated_sounds_and_of_far_more_of_the_hisses(hearing):
     for found in all_of(hearing):
         made, hiss = found["generator"], found["hiss"]
-        assert 0.4 < made["sure"] / made["num"] < 0.7
+        assert 0.45 < made["sure"] / made["num"] < 0.7
         assert hiss["sure"] / hiss["num"] > made["sure"] / made["num"] + 0.15
         assert hiss["counts"][list(DRUMS).index("snare")] / hiss["num"] > 0.9
 
 
-def test_generated_spectrograms_are_nearly_as_near_to_the_training_sounds_as_new_real_ones_and_hisses_are_far_off(
+def test_generated_spectrograms_are_up_to_three_tenths_further_from_the_training_sounds_than_real_ones_and_hisses_far(
     hearing,
 ):
     for found in all_of(hearing):
         real, made, hiss = (found[name]["to_training"] for name in ("real", "generator", "hiss"))
-        assert made == pytest.approx(real, rel=0.25) and hiss > 1.6 * real and hiss > 1.3 * made
+        assert 0.95 < made / real < 1.3 and hiss > 1.6 * real and hiss > 1.3 * made
 
 
-def test_claps_are_rare_among_the_generated_sounds(hearing):
-    for found in all_of(hearing):
-        claps, num = found["generator"]["counts"][list(DRUMS).index("clap")], found["generator"]["num"]
-        interval = binomtest(claps, num).proportion_ci(method="wilson")
-        assert interval.high < 0.15
-        assert min(found["generator"]["counts"]) == claps > 0
+def test_each_seed_neglects_a_drum_and_not_all_the_same_one():
+    rarest = []
+    for line in LINES:
+        found = line["heard"]["generator"]
+        interval = binomtest(min(found["counts"]), found["num"]).proportion_ci(method="wilson")
+        assert interval.low > 0 and interval.high < 1 / len(DRUMS)
+        rarest.append(list(DRUMS)[found["counts"].index(min(found["counts"]))])
+    assert [line["seed"] for line in LINES] == [0, 1, 2]
+    assert rarest == ["clap", "tom", "tom"]
+
+
+def test_claps_are_rare_among_the_sounds_of_the_generator_that_the_chapter_plays(hearing):
+    found = hearing["generator"]
+    claps = found["counts"][list(DRUMS).index("clap")]
+    assert binomtest(claps, found["num"]).proportion_ci(method="wilson").high < 0.15
+    assert min(found["counts"]) == claps > 0

@@ -86,19 +86,24 @@ def test_a_wrapped_tile_has_no_seam_and_the_two_others_change_more_than_twice_as
     assert seams["edges of zeros"].mean() > 2 and seams["cut out"].mean() > 2
     for line in SEAMS:
         assert abs(line["seam"]["wrapped"]["mean"] - 1) < 0.04
-        assert line["seam"]["not wrapped"]["mean"] > 2.5 and line["seam"]["cut out"]["mean"] > 2
+        assert line["seam"]["not wrapped"]["mean"] > 2 and line["seam"]["cut out"]["mean"] > 2
 
 
-def test_the_pebbles_have_the_shades_of_the_drawing_and_less_than_half_of_its_tints():
-    with torch.no_grad():
-        made = recorded_texture().wrap()(cells(64, 1, torch.Generator().manual_seed(80)))[0]
-    shades, tints = [], []
-    for picture in (training_texture(), made):
-        shares = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
-        shades.append(torch.quantile(picture.mean(dim=0).flatten(), shares))
-        tints.append(avg_pool2d((picture[0] - picture[2])[None], 8).std())  # red less blue, place by place
-    assert (shades[0] - shades[1]).abs().max() < 0.1
-    assert tints[1] < 0.5 * tints[0]
+def test_each_network_that_ships_has_three_seeds():
+    assert [line["seed"] for line in LEVELS] == [line["seed"] for line in SEAMS] == [0, 1, 2]
+
+
+def test_the_pebbles_have_the_shades_of_the_drawing_and_a_third_to_two_thirds_of_its_tints():
+    shares, found = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95]), []
+    for seed in (None, 0, 1, 2):
+        with torch.no_grad():
+            noise = cells(64, 1, torch.Generator().manual_seed(80))
+            picture = training_texture() if seed is None else recorded_texture(seed).wrap()(noise)[0]
+        tint = avg_pool2d((picture[0] - picture[2])[None], 8).std()  # red less blue, place by place
+        found.append((torch.quantile(picture.mean(dim=0).flatten(), shares), tint))
+    for shades, tint in found[1:]:
+        assert (shades - found[0][0]).abs().max() < 0.1
+        assert 0.3 < tint / found[0][1] < 0.7
 
 
 def test_a_larger_field_of_noise_makes_a_larger_picture_without_a_seam_too():
@@ -111,8 +116,13 @@ def test_the_generators_levels_can_be_passed_but_few_are_without_a_fault_and_the
     for judgement in (found, *(line["judged"] for line in LEVELS)):
         made, chain = judgement["generator"], judgement["chain of columns"]
         assert low_and_high(made["passable"], made["num"])[0] > 0.97
-        assert 0.05 < made["sound"] / made["num"] < 0.2 and 2 < made["faults"] < 4
+        assert 2.5 < made["faults"] < 3.5, "about three"
         assert low_and_high(made["both"], made["num"])[1] < low_and_high(chain["both"], chain["num"])[0]
+
+
+def test_one_generated_level_in_nine_to_fourteen_is_without_a_fault():
+    shares = [line["judged"]["generator"]["sound"] / line["judged"]["generator"]["num"] for line in LEVELS]
+    assert (round(1 / max(shares)), round(1 / min(shares))) == (9, 14)
 
 
 def test_the_generator_has_neither_collapsed_nor_copied(found):
@@ -124,13 +134,16 @@ def test_the_generator_has_neither_collapsed_nor_copied(found):
 
 
 def test_every_recorded_search_by_cma_es_beats_every_one_at_random_and_the_training_levels():
+    ends = []
     for line in LEVELS:
         by_search, at_random = ([run["after"][-1] for run in line["best"][name]] for name in ("CMA-ES", "random"))
+        ends.append((min(by_search), max(by_search), min(at_random), max(at_random)))
         assert len(by_search) == len(at_random) == 10
         assert min(by_search) > max(at_random) and min(by_search) > line["training_best"] == 15
-        assert (min(by_search), max(by_search), min(at_random), max(at_random)) == (18, 23, 15, 17)
         faults = [[run["faults"] for run in line["best"][name]] for name in ("CMA-ES", "random")]
         assert min(faults[0]) > 0, "none of the levels that were found is without a fault"
+    low, high, low_at_random, high_at_random = zip(*ends, strict=True)
+    assert (min(low), max(high), min(low_at_random), max(high_at_random)) == (18, 24, 15, 18)
 
 
 def test_a_search_of_another_seed_beats_random_latents_too(training):
