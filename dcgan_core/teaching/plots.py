@@ -78,7 +78,7 @@ def show_dots(groups: Mapping[str, Sequence[float]], *, xlabel: str, colour: str
         axes.plot(draws, [row] * len(draws), "o", color=colour, markersize=6, alpha=0.6)
         middle = float(np.median(draws))
         axes.plot([middle, middle], [row - 0.25, row + 0.25], color=NEUTRAL)
-        axes.annotate(f"{middle:.2f}", (middle, row - 0.28), ha="center", va="bottom", fontsize=9.5)
+        axes.annotate(f"{middle:.2f}", (middle, row - 0.28), ha="center", va="bottom", fontsize=10)
     axes.set_yticks(rows, list(groups))
     axes.set(xlabel=xlabel, ylim=(len(groups) - 0.6, -0.75))
     axes.margins(x=0.08)
