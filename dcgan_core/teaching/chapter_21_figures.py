@@ -27,6 +27,17 @@ def show_creeping(path: Tensor, rate: float) -> Figure:
     return figure
 
 
+def show_derivatives(measured: Tensor, by_autograd: Tensor) -> Figure:
+    """Derivatives of a penalty by each weight, measured and by autograd, and those without a graph: zero."""
+    figure, axes = plt.subplots(figsize=(5.2, 3.0))
+    across, up = measured.flatten().numpy(), by_autograd.flatten().numpy()
+    axes.plot(across, up, ".", color=REAL, label="with create_graph")
+    axes.plot(across, np.zeros_like(across), "o", color="white", markeredgecolor="#bbbbbb", zorder=0, label="without")
+    axes.set(xlabel="measured, by moving the weight", ylabel="by autograd")
+    axes.legend(loc="upper left")
+    return figure
+
+
 def show_conventions(
     factor: Mapping[str, float], quoted: Mapping[tuple[str, str], float], names: Mapping[str, str]
 ) -> Figure:
