@@ -218,7 +218,7 @@ def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[list[i
 def show_confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """`confusion` as a table of tinted cells; those with the right diagnosis are framed."""
     names, counts = list(GALLERY), confusion(results)
-    figure, axes = plt.subplots(figsize=(5.6, 0.32 * len(results) + 1.0))
+    figure, axes = plt.subplots(figsize=(5.6, 0.32 * len(results) + 1.2))
     axes.imshow(counts, cmap="Blues", vmin=0, vmax=1.6 * max(map(max, counts)), aspect="auto")
     for row, (played, line) in enumerate(zip(results, counts, strict=True)):
         for column, count in enumerate(line):
@@ -226,9 +226,9 @@ def show_confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
         corner = (names.index(played) - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
     axes.set_yticks(range(len(results)), [name.replace("r too", "r\ntoo") for name in results], fontsize=10)
-    labels = ["none", *(name.replace("discriminator ", "").replace(" ", "\n") for name in names[1:])]
-    axes.set_xticks(range(len(names)), labels, fontsize=10)
+    labels = ["none", *(name.replace("discriminator ", "") for name in names[1:])]
     axes.xaxis.tick_top()
+    axes.set_xticks(range(len(names)), labels, fontsize=10, rotation=40, ha="left", rotation_mode="anchor")
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -307,7 +307,7 @@ def show_side_by_side(runs: Mapping[str, Run]) -> Figure:
     limits = {name: (-0.07 * top, top) for name, top in columns.items()}
     limits |= {"gradient G": (-3e-3, 300), "darkest": (-1.1, 0.2)}
     games = {name: run for name, run in runs.items() if name != "overflow"}  # which ends at once
-    figure, rows = plt.subplots(len(games), len(limits), figsize=(5.6, 0.68 * len(games) + 0.4), sharex=True)
+    figure, rows = plt.subplots(len(games), len(limits), figsize=(5.6, 0.68 * len(games) + 0.7), sharex=True)
     for line, (name, run) in zip(rows, games.items(), strict=True):
         for axes, (curve, limit) in zip(line, limits.items(), strict=True):
             if curve in TELLING.get(name, ())[1:]:
@@ -320,7 +320,7 @@ def show_side_by_side(runs: Mapping[str, Run]) -> Figure:
             axes.grid(False)
         line[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center", fontsize=10)
     for axes, curve in zip(rows[0], limits, strict=True):
-        axes.set_title(curve, fontsize=10)
+        axes.set_title(curve, fontsize=10, rotation=40, ha="left", rotation_mode="anchor", x=0.3)
     return figure
 
 

@@ -119,13 +119,13 @@ def _band(axes: Axes, curve: str, colour: str) -> None:
 
 def show_curves(runs: Runs, picture: np.ndarray | None = None, notes: str = "") -> Figure:
     """Three panels of curves, one line for each run, over bands from ten healthy runs; below them samples and notes."""
-    figure = plt.figure(figsize=(5.4, 3.2 if picture is not None else 2.1), layout="none")  # there are many of these
+    figure = plt.figure(figsize=(5.4, 3.4 if picture is not None else 2.1), layout="none")  # there are many of these
     if picture is None:
         panels = figure.subplot_mosaic("abc")
         figure.subplots_adjust(left=0.07, right=0.99, top=0.76, bottom=0.2, wspace=0.38)
     else:
         panels = figure.subplot_mosaic("abc;ddd", height_ratios=[1, 0.42])
-        figure.subplots_adjust(left=0.07, right=0.99, top=0.84, bottom=0.01, wspace=0.38, hspace=0.5)
+        figure.subplots_adjust(left=0.07, right=0.99, top=0.84, bottom=0.01, wspace=0.38, hspace=0.68)
     for key, (title, curves) in zip("abc", PANELS, strict=True):
         axes = panels[key]
         for name, colour, style in curves:
@@ -155,7 +155,7 @@ def show_exhibit(number: int) -> Figure:
     """What there was to see of an exhibit: the curves of its seeds, samples of the first one, and its last words."""
     runs = runs_of(number)
     best = "no generator kept" if runs[0]["best"] is None else f"best distance kept: {runs[0]['best']:.0f}"
-    return show_curves(runs, unpacked(runs[0]["picture"]), f"updates made: {runs[0]['made']}; {best}")
+    return show_curves(runs, unpacked(runs[0]["picture"]), f"updates made: {runs[0]['made']}\n{best}")
 
 
 def show_mystery(letter: str) -> Figure:
