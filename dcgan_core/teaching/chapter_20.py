@@ -119,13 +119,13 @@ def _band(axes: Axes, curve: str, colour: str) -> None:
 
 def show_curves(runs: Runs, picture: np.ndarray | None = None, notes: str = "") -> Figure:
     """Three panels of curves, one line for each run, over bands from ten healthy runs; below them samples and notes."""
-    figure = plt.figure(figsize=(5.4, 3.4 if picture is not None else 2.1), layout="none")  # there are many of these
+    figure = plt.figure(figsize=(5.4, 3.5 if picture is not None else 2.1), layout="none")  # there are many of these
     if picture is None:
         panels = figure.subplot_mosaic("abc")
         figure.subplots_adjust(left=0.07, right=0.99, top=0.76, bottom=0.2, wspace=0.38)
     else:
         panels = figure.subplot_mosaic("abc;ddd", height_ratios=[1, 0.42])
-        figure.subplots_adjust(left=0.07, right=0.99, top=0.84, bottom=0.01, wspace=0.38, hspace=0.68)
+        figure.subplots_adjust(left=0.07, right=0.99, top=0.84, bottom=0.01, wspace=0.38, hspace=0.8)
     for key, (title, curves) in zip("abc", PANELS, strict=True):
         axes = panels[key]
         for name, colour, style in curves:
@@ -177,7 +177,7 @@ def show_matrix(found: Mapping[int, Sequence[int]]) -> Figure:
         shown = [CURVES.index(curve) for curve in shown_by(number)] if number else []
         right.plot(shown, [row] * len(shown), "o", color=FAKE, markersize=6)
     left.set_yticks(range(len(rows)), [str(number) if number else "healthy" for number in rows], fontsize=10)
-    left.set_xticks(range(len(numbers)), [str(number) for number in numbers], fontsize=10)
+    left.set_xticks(range(len(numbers)), [str(number) for number in numbers], fontsize=10, rotation=90)
     left.set(xlim=(-0.7, len(numbers) - 0.3), ylim=(len(rows) - 0.4, -0.6), ylabel="exhibit")
     left.set_title("caught by the test of exhibit ...", fontsize=10)
     right.set_xticks(range(len(CURVES)), CURVES, fontsize=10, rotation=60)
