@@ -101,7 +101,8 @@ def first_of_each(sounds: np.ndarray, probabilities: np.ndarray) -> dict[str, np
 def show_spectrograms(rows: Mapping[str, Tensor], titles: Sequence[str]) -> Figure:
     """Pictures (N, 1, 64, 64) of sounds, a row for each name: time to the right, frequency upwards."""
     columns = len(titles)
-    figure, axes = plt.subplots(len(rows), columns, figsize=(1.08 * columns + 0.3, 1.2 * len(rows)), squeeze=False)
+    height = 0.3 + (0.1 + 5.3 / columns) * len(rows)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(5.7, height), squeeze=False)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for panel, picture in zip(line, pictures, strict=False):
             panel.imshow(picture[0].numpy(), cmap="magma", vmin=-1, vmax=1, interpolation="nearest")
