@@ -102,7 +102,7 @@ def show_spectrograms(rows: Mapping[str, Tensor], titles: Sequence[str]) -> Figu
     """Pictures (N, 1, 64, 64) of sounds, a row for each name: time to the right, frequency upwards."""
     columns = len(titles)
     height = 0.3 + (0.1 + 5.3 / columns) * len(rows)
-    figure, axes = plt.subplots(len(rows), columns, figsize=(5.7, height), squeeze=False)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(5.6, height), squeeze=False)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for panel, picture in zip(line, pictures, strict=False):
             panel.imshow(picture[0].numpy(), cmap="magma", vmin=-1, vmax=1, interpolation="nearest")

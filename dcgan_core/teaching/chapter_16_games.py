@@ -58,7 +58,7 @@ def show_searches(histories: Mapping[str, np.ndarray], record: Sequence[Mapping[
 
     `histories` has the best value after each of the evaluations, by the name of the search.
     """
-    figure, axes = plt.subplots(figsize=(5.7, 3.2))
+    figure, axes = plt.subplots(figsize=(5.6, 3.2))
     for (name, history), colour in zip(histories.items(), (FAKE, NEUTRAL), strict=True):
         axes.plot(np.arange(1, len(history) + 1), history, color=colour, label=f"{name}, here")
         runs = np.array([run["after"] for line in record for run in line["best"][name]])
@@ -79,7 +79,7 @@ def show_tilings(texture: Tensor, tiles: Mapping[str, Tensor], times: int = 2) -
     side = times * next(iter(tiles.values())).shape[-1]
     panels = {"drawn by code": texture[:, :side, :side]}
     panels |= {name: tile.repeat(1, times, times) for name, tile in tiles.items()}
-    figure, axes = plt.subplots(1, len(panels), figsize=(5.7, 0.4 + 5.7 / len(panels)))
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.6, 0.4 + 5.6 / len(panels)))
     for panel, (name, picture) in zip(axes, panels.items(), strict=True):
         panel.imshow(unscale(picture[None])[0].permute(1, 2, 0).numpy(), interpolation="nearest")
         panel.set_axis_off()
