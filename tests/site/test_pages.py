@@ -88,6 +88,22 @@ def test_code_and_what_it_prints_fit_the_column_at_a_desk(view):
     assert too_wide == []
 
 
+TO_THE_NUMBER = """() => [...document.querySelectorAll(".bd-article .katex-display")].flatMap((formula) => {
+    const number = formula.querySelector(".katex-tag, .tag");
+    if (!number) return [];
+    const signs = [...formula.querySelectorAll(".katex-html *")].filter(
+        (one) => !one.children.length && one.textContent.trim() && !number.contains(one)
+    );
+    const end = Math.max(...signs.map((one) => one.getBoundingClientRect().right));
+    return [[number.textContent.trim(), Math.round(number.getBoundingClientRect().left - end)]];
+})"""
+
+
+def test_no_formula_runs_into_its_number_at_a_desk(view):
+    """Told with the pixels between the two."""
+    assert [found for found in view.page.evaluate(TO_THE_NUMBER) if found[1] < 5] == []
+
+
 WITHOUT_PICTURE = """() => {
     const place = (one) => {
         const box = one.getBoundingClientRect();
