@@ -110,7 +110,7 @@ def show_spectrograms(rows: Mapping[str, Tensor], titles: Sequence[str]) -> Figu
             panel.set_xticks([])
             panel.set_yticks([])
             panel.spines[:].set_visible(False)
-        line[0].set_ylabel(name)
+        line[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title)
     return figure
