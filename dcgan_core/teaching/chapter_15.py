@@ -156,7 +156,7 @@ def _panels(
     names = shown(lines)
     rows = -(-len(names) // 2)
     most = max(budget for data in names for method in methods for budget in measured(lines, data, method))
-    figure, grid = plt.subplots(rows, 2, figsize=(5.8, 2.7 * rows + 0.8 * (1 - len(names) % 2)), squeeze=False)
+    figure, grid = plt.subplots(rows, 2, figsize=(5.6, 2.7 * rows + 0.8 * (1 - len(names) % 2)), squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
     for axes, data in zip(grid.flat, names, strict=False):
