@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
@@ -101,7 +102,7 @@ def show_arrangements(cases: Mapping[str, Arrangement], values: Mapping[str, Cal
                 axes.text(*(1.4 * np.array(spots[start])), "nowhere", ha="center", va="center", color=NEUTRAL)
             elif goal == start:
                 x, y = 1.32 * np.array(spots[start])
-                axes.add_patch(plt.Circle((x, y), 0.2, fill=False, color=colour, linewidth=width))
+                axes.add_patch(Circle((x, y), 0.2, fill=False, color=colour, linewidth=width))
             else:
                 axes.annotate("", spots[goal], spots[start], arrowprops=arrow | {"connectionstyle": "arc3,rad=0.18"})
         for number, spot in enumerate(spots):
