@@ -67,7 +67,7 @@ class Config:
     """How images of a folder become squares: cut around the centre, padded with white, or stretched."""
 
     held_out: float = 0.1
-    """Share of a folder's images kept from training, to measure with, unless it has a subfolder test or val; or 0."""
+    """Share of a folder's images kept out of training to measure with, unless it has a subfolder test or val; or 0."""
 
     latent_size: int = 100
     """Length of a latent vector, drawn from N(0, 1)."""
@@ -100,13 +100,13 @@ class Config:
     """The same for the discriminator; without normalisation, a narrow one starts nearly flat with N(0, 0.02)."""
 
     loss: Loss = "non-saturating"
-    """What is played for: non-saturating (what everyone trains with), minimax, and five other games."""
+    """The losses of the game: non-saturating (what everyone trains with), minimax, and five others."""
 
     penalty_weight: float = 10.0
     """Weight of the gradient penalty; for the loss wasserstein-penalty only."""
 
     real_label: float = 1.0
-    """How real a real image counts (one-sided label smoothing); for the losses non-saturating and minimax only."""
+    """Label of a real image, below 1 for one-sided label smoothing; for the losses non-saturating and minimax only."""
 
     r1_gamma: float = 0.0
     """Weight of R1: half of it times the discriminator's squared slope at real images, summed over pixels; 0 is off."""

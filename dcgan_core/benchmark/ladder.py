@@ -1,4 +1,4 @@
-"""The speed ladder: the same training, from a plain tutorial loop to the fastest, one change a row.
+"""The speed ladder: the same training, from a plain tutorial loop to the fastest, one change per row.
 
 Every row starts from the same weights and sees the same real images and the same latents, so its losses must be those
 of the first row. `prepare` checks that before anything is timed: a loop that computes something else is no faster.

@@ -123,7 +123,7 @@ def spread(values: list[float]) -> list[float]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as lines for a terminal."""
-    lines = [f"{'one change a row':30}{'images/s':>22}{'ratio':>18}{'deviation':>11}{'matrix':>8}{'copy':>6}"]
+    lines = [f"{'one change per row':30}{'images/s':>22}{'ratio':>18}{'deviation':>11}{'matrix':>8}{'copy':>6}"]
     for row in result["rows"]:
         if row["skipped"]:
             lines.append(f"{row['change']:30}  skipped: {row['skipped']}")

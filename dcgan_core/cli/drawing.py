@@ -44,7 +44,7 @@ def sample(
     A folder, with one file per image: python -m dcgan_core sample runs/first --num-images 1000 --out samples/
 
     Args:
-        out: Picture to write, for example grid.png; or a new folder for single files, a name without an ending.
+        out: Picture to write, for example grid.png; or, without an extension, a new folder for single files.
         num_images: Images to draw; in a picture, in rows of equal length.
         seed: Seed of the latents; another seed gives other images.
         gap: White pixels between the images of a picture.
@@ -87,7 +87,7 @@ def interpolate(
     checkpoint: Which = "auto",
     device: Device = "auto",
 ) -> None:
-    """Draw a film in which each image changes into another one, and back to the first in the end.
+    """Draw a film in which each image changes into another, and in the end back into the first.
 
     Each image goes along the sphere from one latent to the next. The film begins with the images that `sample` draws
     from the same seed.
@@ -97,7 +97,7 @@ def interpolate(
     Args:
         out: Film to write: a name that ends in .gif, .webp or .png (an animated PNG).
         num_images: Images that change side by side.
-        num_stops: Latents that each image passes.
+        num_stops: Latents that each image passes through.
         frames_between: Frames from one of these to the next.
         frames_per_second: Speed of the film; many programs show no more than 50.
         seed: Seed of the latents; another seed gives other images.

@@ -29,24 +29,24 @@ def benchmark(
     precision: Precision = "auto",
     compile: Switch = "auto",
 ) -> None:
-    """Time the training loop, from the way tutorials write it to the fastest here, one change a row.
+    """Time the training loop, from the way tutorials write it to the fastest here, one change per row.
 
     All rows must have the same losses, or nothing is timed and the exit code is not 0. A row that cannot run says why.
 
     Example: python -m dcgan_core benchmark --image-size 64 --batch-size 128 --steps 200 --out speed.json
 
     Args:
-        out: JSON file to write the result to, beside the table.
+        out: JSON file to write the result to, in addition to the table.
         image_size: Side of the square images in pixels: 16, 32, 64 or 128.
         channels: Channels of the images: 1 for grey, 3 for colour.
         generator_width: Channels of the generator's widest-resolution block.
         discriminator_width: Channels of the discriminator's first block.
         batch_size: Real images in each iteration.
         steps: Iterations in a block; each row is timed in one block per repeat.
-        repeats: Blocks of each row, in turns with those of the others.
+        repeats: Blocks of each row, timed in turns with those of the others.
         device: Where to compute; auto takes a GPU if there is one.
-        precision: Of the row with low precision and those below; auto takes what the chip computes fastest in.
-        compile: Whether to try torch.compile; auto does where there is a compiler.
+        precision: Precision of the low-precision row and those below it; auto takes the one that suits the chip best.
+        compile: Whether to try torch.compile; auto does if there is a compiler.
     """
     check_least("steps", steps)
     check_least("repeats", repeats)
@@ -81,12 +81,12 @@ def compare(
 ) -> None:
     """Compare seven methods against mode collapse on data sets with known modes, and print a table.
 
-    A run more or less can be added later: what the file holds is not played again. All of it takes hours on a CPU.
+    Runs can be added later: what the file already holds is not played again. The whole takes hours on a CPU.
 
     Example: python -m dcgan_core compare --data ring --num-seeds 5 --out comparison.jsonl
 
     Args:
-        out: File of outcomes, one JSON object a line; it may exist.
+        out: File of outcomes, one JSON object per line; it may already exist.
         data: Some of ring, grid, letters, stacked digits, stacked MNIST. The last two need the rates that pilots on
             letters chose, in the same file.
         methods: Some of minimax, non-saturating, weight clipping, gradient penalty, unrolled, spectral norm and
@@ -96,7 +96,7 @@ def compare(
         data_root: Folder that downloaded data sets are kept in.
         device: Where to train the networks of images.
         capture: Whether to record their iterations as CUDA graphs; auto does on a GPU. For a fair comparison, it is
-            done for all methods or for none, so that it is an error where it fails.
+            done for all methods or for none, so a failure is an error.
     """
     for name, value in (("num_seeds", num_seeds), ("num_updates", num_updates)):
         if value is not None:

@@ -25,18 +25,18 @@ class Computing:
     """Where to compute; auto takes a GPU if there is one."""
 
     precision: Precision = "auto"
-    """Of the convolutions. On a GPU that has bfloat16, auto measures whether it is faster than float32 here; on a CPU,
-    auto takes it where the chip computes in it; older GPUs with tensor cores compute in float16."""
+    """Precision of the convolutions. On a GPU with bfloat16, auto measures whether it is faster than float32; on a CPU,
+    auto uses it if the chip computes in it; older GPUs with tensor cores compute in float16."""
 
     compile: bool = False
     """Compile the networks with torch.compile first; it takes a minute."""
 
     capture: Switch = "auto"
     """Record the whole iteration as one CUDA graph and replay it, which saves most of the waiting between operations.
-    auto does it for one process on a GPU, and trains without where it fails; on fails instead."""
+    auto does so for one process on a GPU, and trains without it if it fails; with on, a failure is an error."""
 
     tensorboard: bool = False
-    """Write curves and samples for TensorBoard, too."""
+    """Also write curves and samples for TensorBoard."""
 
     report: bool = True
     """Write a page about the run, report.html, when it is done."""
@@ -50,7 +50,7 @@ class Continuing:
     """Where to compute."""
 
     precision: Precision | AsBefore = "as-before"
-    """Of the convolutions."""
+    """Precision of the convolutions."""
 
     compile: Literal["on", "off"] | AsBefore = "as-before"
     """Compile the networks with torch.compile first; it takes a minute."""
@@ -59,7 +59,7 @@ class Continuing:
     """Record the whole iteration as one CUDA graph and replay it."""
 
     tensorboard: bool = False
-    """Write curves and samples for TensorBoard, too."""
+    """Also write curves and samples for TensorBoard."""
 
     report: bool = True
     """Write a page about the run, report.html, when it is done."""

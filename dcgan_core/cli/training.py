@@ -39,7 +39,7 @@ def train(
     Args:
         out: New folder for the run: config, metrics, sample grids, checkpoints.
         recipe: Where the settings start from; each flag overrides it. plain is the DCGAN of the chapters; default adds
-            R1 and what belongs to it, against getting worse in a long run; paper is for photographs and long runs.
+            R1 and what goes with it, to keep long runs from getting worse; paper is for photographs and long runs.
     """
     machine = choose_machine(
         computing.device, computing.precision, compiled=computing.compile, capture=computing.capture
@@ -60,7 +60,7 @@ def resume(
 ) -> None:
     """Continue a run that was stopped, as if it had never stopped; or train a finished one for longer.
 
-    It computes as its last session did, unless a flag says otherwise or this machine cannot, which it says.
+    It computes as its last session did, unless a flag says otherwise, or this machine cannot; then it says so.
 
     Example: python -m dcgan_core resume runs/first --total-images 400000
 

@@ -93,7 +93,7 @@ def study(
     Args:
         out: File of measurements, one JSON object a line; it may exist.
         device: Where to compute; auto takes a GPU if there is one.
-        precision: Of the convolutions.
+        precision: Precision of the convolutions.
         num_iterations: Iterations of each change in a turn.
         num_turns: Turns that count.
     """

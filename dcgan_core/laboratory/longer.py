@@ -155,7 +155,7 @@ def study(
         seeds: Seeds of each setting.
         total_images: Length of each run.
         data_root: Folder that downloaded data sets are kept in.
-        precision: Of the convolutions, in all runs.
+        precision: Precision of the convolutions, in all runs.
         playing: How the study is played.
     """
     run_jobs(

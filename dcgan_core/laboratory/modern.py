@@ -152,7 +152,7 @@ def study(
         rungs: Rungs by name; see `LADDER`.
         seeds: Seeds of each rung.
         total_images: Length of each run, in real images shown.
-        precision: Of the convolutions, in all runs.
+        precision: Precision of the convolutions, in all runs.
         playing: How the study is played.
     """
     run_jobs(

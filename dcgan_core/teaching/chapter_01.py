@@ -74,7 +74,7 @@ def show_costs(amounts: Sequence[int], costs: Mapping[str, Sequence[float]]) -> 
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.minorticks_off()
     axes.set_ylim(top=3e6)  # room for the legend
-    axes.legend(loc="upper left", fontsize=9.5)
+    axes.legend(loc="upper left", fontsize=10)
     return axes
 
 

@@ -44,7 +44,7 @@ def plot_stacks(generator: Sequence[Step], discriminator: Sequence[Step]) -> Non
             at += width + 0.62
         for (_, start), (end, _), label in zip(edges[:-1], edges[1:], arrows, strict=True):
             axes.annotate("", (end - 0.05, 0), (start + 0.05, 0), arrowprops={"arrowstyle": "->", "color": NEUTRAL})
-            axes.text((start + end) / 2, 0.6, label, ha="center", va="bottom", fontsize=9, color=NEUTRAL)
+            axes.text((start + end) / 2, 0.6, label, ha="center", va="bottom", fontsize=10, color=NEUTRAL)
         axes.set(xlim=(-0.15, at - 0.45), ylim=(-1.1, 0.95), title=name)
         axes.axis("off")
 

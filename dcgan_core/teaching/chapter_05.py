@@ -61,7 +61,7 @@ def plot_overlap(counts: Mapping[str, Tensor]) -> None:
         place.spines[:].set_visible(False)
         for (row, column), number in np.ndenumerate(count.numpy()):
             colour = "black" if number > 2 else "white"
-            place.text(column, row, f"{number:.0f}", ha="center", va="center", color=colour, fontsize=9)
+            place.text(column, row, f"{number:.0f}", ha="center", va="center", color=colour, fontsize=10)
 
 
 def plot_channels(before: tuple[Tensor, Tensor], after: tuple[Tensor, Tensor]) -> Axes:
@@ -115,7 +115,7 @@ def plot_spectra(images: Mapping[str, Tensor]) -> Axes:
         power = torch.fft.rfft2(centred).abs().square().mean(dim=(0, 1)).sum(dim=0)
         axes.plot((power / power.sum()).numpy(), color=colour, linestyle=line, label=name)
     axes.set(xlabel="horizontal frequency (cycles per image)", ylabel="share of the power", yscale="log")
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=10)
     return axes
 
 
@@ -128,7 +128,7 @@ def plot_output_range(before: Tensor, images: Tensor, real: Tensor) -> None:
     right.hist(real.flatten().numpy(), bins=edges, density=True, color=REAL, histtype="step", label="real", lw=1.8)
     right.hist(images.flatten().numpy(), bins=edges, density=True, color=FAKE, histtype="step", label="fake", lw=1.8)
     right.set(xlabel="pixel", yscale="log")
-    right.legend(fontsize=9, loc="upper center")
+    right.legend(fontsize=10, loc="upper center")
 
 
 @check

@@ -132,7 +132,7 @@ def _show_map(axes: Axes, values: Tensor, title: str, limit: float | None = None
     """Draws one map (H, W), with zero in the middle of colours that reach to `limit`, or to its own largest value."""
     limit = limit or float(values.abs().max()) or 1.0
     axes.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
@@ -143,7 +143,7 @@ def plot_reductions(image: Tensor, response: Tensor, reduced: Mapping[str, Tenso
     """An image (S, S), a filter's response (H, W), and what each way of halving keeps of it, on one colour scale."""
     _, axes = plt.subplots(1, 2 + len(reduced), figsize=(5.6, 1.5))
     axes[0].imshow(image, cmap="gray", interpolation="nearest")
-    axes[0].set_title("image", fontsize=9)
+    axes[0].set_title("image", fontsize=10)
     axes[0].set_axis_off()
     limit = float(response.abs().max())
     for place, (name, values) in zip(axes[1:], {"stride 1": response, **reduced}.items(), strict=True):
@@ -157,7 +157,7 @@ def plot_maps(rows: Mapping[str, Tensor]) -> None:
     for row, (name, maps) in zip(axes, rows.items(), strict=True):
         for place, values in zip(row, maps, strict=True):
             _show_map(place, values, "")
-        row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+        row[0].set_ylabel(name, fontsize=10, rotation=0, ha="right", va="center")
 
 
 def plot_apart(shares: Mapping[str, Tensor]) -> None:
@@ -228,7 +228,7 @@ def plot_contributions(images: Tensor, contributions: Tensor, titles: list[str])
     limit = float(contributions.abs().max())
     for column in range(len(images)):
         axes[0, column].imshow(images[column], cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-        axes[0, column].set_title(titles[column], fontsize=9)
+        axes[0, column].set_title(titles[column], fontsize=10)
         drawn = axes[1, column].imshow(contributions[column], cmap="PuOr", vmin=-limit, vmax=limit)
     for place in axes.flat:
         place.set_axis_off()
@@ -244,7 +244,7 @@ def plot_pixel_gradients(images: Tensor, gradients: Tensor, pixels_moved: Tensor
             _show_map(place, image[0], "")
             if name != "gradient":
                 place.images[0].set(cmap="gray", clim=(-1, 1))
-        line[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+        line[0].set_ylabel(name, fontsize=10, rotation=0, ha="right", va="center")
 
 
 def plot_losses(logits: Tensor, losses: Mapping[str, Tensor], seen: Tensor) -> None:

@@ -218,17 +218,17 @@ def confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[list[i
 def show_confusion(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """`confusion` as a table of tinted cells; those with the right diagnosis are framed."""
     names, counts = list(GALLERY), confusion(results)
-    figure, axes = plt.subplots(figsize=(5.6, 0.32 * len(results) + 1.0))
+    figure, axes = plt.subplots(figsize=(5.6, 0.32 * len(results) + 1.2))
     axes.imshow(counts, cmap="Blues", vmin=0, vmax=1.6 * max(map(max, counts)), aspect="auto")
     for row, (played, line) in enumerate(zip(results, counts, strict=True)):
         for column, count in enumerate(line):
             axes.text(column, row, str(count) if count else "\u00b7", ha="center", va="center", fontsize=10)
         corner = (names.index(played) - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
-    axes.set_yticks(range(len(results)), [name.replace("r too", "r\ntoo") for name in results], fontsize=9)
-    labels = ["none", *(name.replace("discriminator ", "").replace(" ", "\n") for name in names[1:])]
-    axes.set_xticks(range(len(names)), labels, fontsize=8.5)
+    axes.set_yticks(range(len(results)), [name.replace("r too", "r\ntoo") for name in results], fontsize=10)
+    labels = ["none", *(name.replace("discriminator ", "") for name in names[1:])]
     axes.xaxis.tick_top()
+    axes.set_xticks(range(len(names)), labels, fontsize=10, rotation=40, ha="left", rotation_mode="anchor")
     axes.tick_params(length=0)
     axes.grid(False)
     axes.spines[:].set_visible(False)
@@ -251,12 +251,12 @@ def show_run(run: Run) -> Figure:
         axes = panels[key]
         for name, colour, style in lines:
             axes.plot(log["updates"], log[name], style, color=colour, label=name)
-        axes.tick_params(labelsize=9)
+        axes.tick_params(labelsize=10)
         axes.legend(
-            **{"fontsize": 8.5, "ncols": len(lines), "loc": "lower center", "bbox_to_anchor": (0.45, 0.97)},
+            **{"fontsize": 10, "ncols": len(lines), "loc": "lower center", "bbox_to_anchor": (0.45, 0.97)},
             **{"columnspacing": 0.8, "handlelength": 1.5, "handletextpad": 0.4},
         )
-        axes.set_ylabel(titles[key], fontsize=9.5)
+        axes.set_ylabel(titles[key], fontsize=10)
     panels["a"].axhline(2 * math.log(2), color="black", linewidth=0.8, zorder=1)
     panels["a"].set_ylim(0, None)
     panels["b"].set_ylim(-0.03, 1.03)
@@ -264,7 +264,7 @@ def show_run(run: Run) -> Figure:
     panels["c"].set_ylim(0, 300)
     panels["d"].set_ylim(-0.08, 3.08)
     for key in "cd":
-        panels[key].set_xlabel("updates", fontsize=9.5)
+        panels[key].set_xlabel("updates", fontsize=10)
     grid = magnified(image_grid(run.samples[:10], 10), 4)
     panels["e"].imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     panels["e"].set_axis_off()
@@ -293,7 +293,7 @@ def show_beside(runs: Mapping[str, Run], name: str) -> Figure:
         axes.set(title=curve, xlabel="updates")
         if curve.startswith("gradient"):
             axes.set_yscale("symlog", linthresh=1e-2)
-    figure.legend(*axes.get_legend_handles_labels(), fontsize=9, ncols=2, loc="outside upper center")
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=10, ncols=2, loc="outside upper center")
     panels["samples"].imshow(
         magnified(image_grid(run.samples[:10], 10), 4), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
     )
@@ -307,7 +307,7 @@ def show_side_by_side(runs: Mapping[str, Run]) -> Figure:
     limits = {name: (-0.07 * top, top) for name, top in columns.items()}
     limits |= {"gradient G": (-3e-3, 300), "darkest": (-1.1, 0.2)}
     games = {name: run for name, run in runs.items() if name != "overflow"}  # which ends at once
-    figure, rows = plt.subplots(len(games), len(limits), figsize=(5.6, 0.68 * len(games) + 0.4), sharex=True)
+    figure, rows = plt.subplots(len(games), len(limits), figsize=(5.6, 0.68 * len(games) + 0.7), sharex=True)
     for line, (name, run) in zip(rows, games.items(), strict=True):
         for axes, (curve, limit) in zip(line, limits.items(), strict=True):
             if curve in TELLING.get(name, ())[1:]:
@@ -318,9 +318,9 @@ def show_side_by_side(runs: Mapping[str, Run]) -> Figure:
             axes.set(ylim=limit, xticks=[], yticks=[])
             axes.minorticks_off()
             axes.grid(False)
-        line[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center", fontsize=8)
+        line[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center", fontsize=10)
     for axes, curve in zip(rows[0], limits, strict=True):
-        axes.set_title(curve, fontsize=8.5)
+        axes.set_title(curve, fontsize=10, rotation=40, ha="left", rotation_mode="anchor", x=0.3)
     return figure
 
 

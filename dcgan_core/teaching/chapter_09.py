@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 from dcgan_core.metrics import Moments, frechet_distance, precision_recall, squared_discrepancy
@@ -82,6 +83,23 @@ def show_precision_recall(found: Mapping[str, tuple[float, float]]) -> Figure:
     axes.set_ylim(-0.06, 1.02)
     axes.set_xlabel("precision")
     axes.set_ylabel("recall")
+    return figure
+
+
+def show_judging(rows: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Figure:
+    """A panel for each column, a row for each sort of features: the mean of shares, the lowest and the highest."""
+    columns = list(next(iter(rows.values())))
+    figure, grid = plt.subplots(2, -(-len(columns) // 2), figsize=(5.6, 5.6), sharex=True, sharey=True, squeeze=False)
+    for axes, column in zip(grid.flat, columns, strict=True):
+        for place, found in enumerate(rows.values()):
+            middle, low, high = found[column]
+            axes.plot([low, high], [place, place], color=NEUTRAL, linewidth=1.2)
+            axes.plot(middle, place, "o", color=REAL, markersize=5)
+        axes.set_title(column)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    grid[0, 0].set_yticks(range(len(rows)), list(rows))
+    grid[0, 0].set_ylim(len(rows) - 0.5, -0.5)
+    grid[0, 0].set_xlim(0, 1.05)
     return figure
 
 

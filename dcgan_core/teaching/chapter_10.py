@@ -238,8 +238,8 @@ def show_moments(watched: Mapping[str, Watched], num_moments: int = 5) -> Figure
         for place, axes in enumerate(panels, start=1):
             look = place * (len(game.steps) - 1) // num_moments
             draw_game(axes, game, look, scale=0.25)
-            axes.set_title(f"{game.steps[look]:,}", fontsize=9)
-        panels[0].set_ylabel(name, fontsize=9)
+            axes.set_title(f"{game.steps[look]:,}", fontsize=10)
+        panels[0].set_ylabel(name, fontsize=10)
     return figure
 
 
@@ -282,7 +282,7 @@ def show_dependence(results: Mapping[str, Mapping[str, Mapping[str, Mapping[str,
         axes.set(title=f"from {preset}", xlabel="modes covered", xlim=(-0.5, 8.5), xticks=range(0, 9, 2))
         axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
-    panels[0].set_yticks([place for place, _, _ in labels], [text for _, text, _ in labels], fontsize=9.5)
+    panels[0].set_yticks([place for place, _, _ in labels], [text for _, text, _ in labels], fontsize=10)
     for tick, (_, _, heading) in zip(panels[0].get_yticklabels(), labels, strict=True):
         tick.set_fontweight("bold" if heading else "normal")
     panels[0].set_ylim(row - 0.6, -1)
@@ -306,7 +306,7 @@ def show_letter_shares(shares: Mapping[str, tuple[Sequence[int], Tensor]], lette
             colors=[*colours[: len(named)], "#cccccc"],
         )
         axes.set(title=name, ylabel="share of\nrecognised", ylim=(0, 1), xlim=(min(steps), max(steps)))
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=10)
         axes.grid(False)
     panels[-1, 0].set_xlabel("updates")
 

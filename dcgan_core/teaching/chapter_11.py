@@ -26,7 +26,7 @@ def show_plan(real: np.ndarray, fake: np.ndarray, plan: np.ndarray, scores: np.n
         axes.scatter(points[:, 0], points[:, 1], color=colour, marker=marker, s=36, zorder=3, label=label)
     for place, (point, score) in enumerate(zip(np.concatenate([real, fake]), scores, strict=True)):
         offset, side = ((-5, 0), "right") if place < len(real) else ((5, 5), "left")  # journeys leave to the right
-        axes.annotate(f"{score:.1f}", point, offset, textcoords="offset points", fontsize=9, ha=side, va="center")
+        axes.annotate(f"{score:.1f}", point, offset, textcoords="offset points", fontsize=10, ha=side, va="center")
     axes.set(aspect="equal", xlabel="x", ylabel="y")
     axes.margins(0.12)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=2)

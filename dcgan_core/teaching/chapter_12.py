@@ -235,7 +235,7 @@ def show_race(results: Mapping[str, Mapping[str, Any]], *, over: str) -> None:
             axes.fill_between(place, values.min(axis=1), values.max(axis=1), color=COLOURS[name], alpha=alpha)
     for axes, label in zip(panels, labels, strict=True):
         axes.set_ylabel(label)
-    panels[0].legend(ncols=2, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1))
+    panels[0].legend(ncols=2, fontsize=10, loc="lower center", bbox_to_anchor=(0.5, 1))
     units = {"steps": "generator updates", "seconds": "time, in units of the whole run with k = 0"}
     panels[-1].set_xlabel(units[over])
     if over == "seconds":

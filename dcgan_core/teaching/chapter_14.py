@@ -70,7 +70,7 @@ def show_landscape(shares: Tensor, errors: Tensor) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("share of the way from the true latent to a found one")
     axes.set_ylabel("error, mean square")
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=10)
     return figure
 
 

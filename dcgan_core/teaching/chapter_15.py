@@ -156,7 +156,7 @@ def _panels(
     names = shown(lines)
     rows = -(-len(names) // 2)
     most = max(budget for data in names for method in methods for budget in measured(lines, data, method))
-    figure, grid = plt.subplots(rows, 2, figsize=(5.8, 2.7 * rows + 0.8 * (1 - len(names) % 2)), squeeze=False)
+    figure, grid = plt.subplots(rows, 2, figsize=(5.6, 2.7 * rows + 0.8 * (1 - len(names) % 2)), squeeze=False)
     for axes in grid.flat[len(names) :]:
         axes.axis("off")
     for axes, data in zip(grid.flat, names, strict=False):
@@ -180,9 +180,9 @@ def _panels(
             handles += grid[0, 0].plot([], [], dashes, marker=marker, color=colour, markersize=5, linewidth=1.4)
             labels.append(NAMES.get(method, method))
     if len(names) % 2:
-        grid.flat[len(names)].legend(handles, labels, loc="center", fontsize=9, frameon=False)
+        grid.flat[len(names)].legend(handles, labels, loc="center", fontsize=10, frameon=False)
     else:
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10)
     return figure
 
 
@@ -252,7 +252,7 @@ def show_closer(lines: Lines) -> Figure:
     panels[0].set_xlabel("layer of the discriminator")
     panels[1].set_xlabel("real images that it has seen")
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=10)
     return figure
 
 

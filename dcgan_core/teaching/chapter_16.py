@@ -31,7 +31,7 @@ def show_applications(pictures: Mapping[str, np.ndarray]) -> Figure:
     unknown = sorted(set(pictures) - set(APPLICATIONS))
     assert not unknown, f"no application of this chapter: {unknown}"
     strips = [(name, pictures[name]) for name in APPLICATIONS if name in pictures]
-    width = 6.2
+    width = 5.6
     heights = [width * strip.shape[0] / strip.shape[1] for _, strip in strips]
     figure, panels = plt.subplots(
         len(strips),
@@ -83,7 +83,7 @@ def show_means(
 def show_columns(groups: Sequence[Mapping[str, Tensor]], titles: Sequence[str]) -> Figure:
     """Panels side by side; each has a row of images (N, 1, S, S) for each name, the same names in all."""
     columns = sum(len(next(iter(group.values()))) for group in groups)
-    tile = min(0.5, 5.0 / columns)
+    tile = min(0.5, 4.1 / columns)
     width = 1.3 + tile * columns + 0.1 * len(groups)  # the first panel has the names of the rows at its left
     figure, panels = plt.subplots(1, len(groups), figsize=(width, 0.4 + tile * len(groups[0])))
     for axes, group, title in zip(np.atleast_1d(panels), groups, titles, strict=True):

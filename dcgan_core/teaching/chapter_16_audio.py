@@ -101,7 +101,8 @@ def first_of_each(sounds: np.ndarray, probabilities: np.ndarray) -> dict[str, np
 def show_spectrograms(rows: Mapping[str, Tensor], titles: Sequence[str]) -> Figure:
     """Pictures (N, 1, 64, 64) of sounds, a row for each name: time to the right, frequency upwards."""
     columns = len(titles)
-    figure, axes = plt.subplots(len(rows), columns, figsize=(1.35 * columns + 0.4, 1.45 * len(rows)), squeeze=False)
+    height = 0.3 + (0.1 + 5.3 / columns) * len(rows)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(5.6, height), squeeze=False)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for panel, picture in zip(line, pictures, strict=False):
             panel.imshow(picture[0].numpy(), cmap="magma", vmin=-1, vmax=1, interpolation="nearest")
@@ -109,7 +110,7 @@ def show_spectrograms(rows: Mapping[str, Tensor], titles: Sequence[str]) -> Figu
             panel.set_xticks([])
             panel.set_yticks([])
             panel.spines[:].set_visible(False)
-        line[0].set_ylabel(name)
+        line[0].set_ylabel(name.replace(" ", "\n"), rotation=0, ha="right", va="center")
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title)
     return figure

@@ -42,8 +42,8 @@ def shares_table(judged: Mapping[str, Mapping[str, Any]]) -> str:
 def show_levels(levels: np.ndarray, *, columns: int = 2, titles: Sequence[str] = ()) -> Figure:
     """Levels (N, 16, 32) as their tiles, side by side."""
     rows = -(-len(levels) // columns)
-    width = 3.7 * columns
-    figure, axes = plt.subplots(rows, columns, figsize=(width, (1.85 + 0.3 * bool(titles)) * rows), squeeze=False)
+    width = 2.8 * columns
+    figure, axes = plt.subplots(rows, columns, figsize=(width, (1.4 + 0.3 * bool(titles)) * rows), squeeze=False)
     for place, panel in enumerate(axes.flat):
         panel.set_axis_off()
         if place < len(levels):
@@ -58,7 +58,7 @@ def show_searches(histories: Mapping[str, np.ndarray], record: Sequence[Mapping[
 
     `histories` has the best value after each of the evaluations, by the name of the search.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.2))
+    figure, axes = plt.subplots(figsize=(5.6, 3.2))
     for (name, history), colour in zip(histories.items(), (FAKE, NEUTRAL), strict=True):
         axes.plot(np.arange(1, len(history) + 1), history, color=colour, label=f"{name}, here")
         runs = np.array([run["after"] for line in record for run in line["best"][name]])
@@ -70,7 +70,7 @@ def show_searches(histories: Mapping[str, np.ndarray], record: Sequence[Mapping[
     axes.set_xlabel("levels tried")
     axes.set_ylabel("columns of pits")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=9, loc="lower right")
+    axes.legend(fontsize=10, loc="lower right")
     return figure
 
 
@@ -79,7 +79,7 @@ def show_tilings(texture: Tensor, tiles: Mapping[str, Tensor], times: int = 2) -
     side = times * next(iter(tiles.values())).shape[-1]
     panels = {"drawn by code": texture[:, :side, :side]}
     panels |= {name: tile.repeat(1, times, times) for name, tile in tiles.items()}
-    figure, axes = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 2.9))
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.6, 0.4 + 5.6 / len(panels)))
     for panel, (name, picture) in zip(axes, panels.items(), strict=True):
         panel.imshow(unscale(picture[None])[0].permute(1, 2, 0).numpy(), interpolation="nearest")
         panel.set_axis_off()

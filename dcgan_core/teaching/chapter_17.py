@@ -63,7 +63,7 @@ def row_of(result: Mapping[str, Any], change: str) -> dict[str, Any]:
 
 def show_busy(profiles: Mapping[str, Mapping[str, Any]]) -> Figure:
     """How long an iteration takes, and how much of that the device computes; see `benchmark.kernels.profile`."""
-    figure, axes = plt.subplots(figsize=(6.2, 2.3))
+    figure, axes = plt.subplots(figsize=(5.6, 2.3))
     for place, found in enumerate(profiles.values()):
         whole = 1000 * found["seconds_per_step"]
         busy = whole * found["busy"]
@@ -101,7 +101,7 @@ def layer_shares(layers: Sequence[LayerCost]) -> dict[str, dict[str, float]]:
 
 def show_shares(bars: Mapping[str, Mapping[str, float]]) -> Figure:
     """Stacked bars: what each kind of work has of a whole."""
-    figure, axes = plt.subplots(figsize=(6.2, 0.75 + 0.55 * len(bars)))
+    figure, axes = plt.subplots(figsize=(5.6, 0.75 + 0.55 * len(bars)))
     known: set[str] = set()
     for place, parts in enumerate(bars.values()):
         left = 0.0
@@ -123,7 +123,7 @@ def show_shares(bars: Mapping[str, Mapping[str, float]]) -> Figure:
 
 def show_bill(bill: Mapping[str, float]) -> Figure:
     """Bars: what share of all FLOPs each part of an iteration has."""
-    figure, axes = plt.subplots(figsize=(6.2, 0.7 + 0.34 * len(bill)))
+    figure, axes = plt.subplots(figsize=(5.6, 0.7 + 0.34 * len(bill)))
     for place, flop in enumerate(bill.values()):
         share = flop / sum(bill.values())
         axes.barh(place, share, color=REAL)
@@ -142,7 +142,7 @@ def show_roofline(roofs: Mapping[str, Roof], points: Mapping[str, Sequence[tuple
 
     Source: Williams, Waterman, Patterson 2009, figure 1.
     """
-    figure, axes = plt.subplots(figsize=(6.2, 4.4))
+    figure, axes = plt.subplots(figsize=(5.6, 4.4))
     intensity = np.logspace(-1, 3.3, 200)
     for (machine, roof), colour in zip(roofs.items(), (REAL, FAKE), strict=False):
         axes.plot(intensity, np.minimum(roof["flop"], intensity * roof["bytes"]), color=colour, label=machine)
@@ -150,7 +150,7 @@ def show_roofline(roofs: Mapping[str, Roof], points: Mapping[str, Sequence[tuple
             axes.plot(at, reached, "o" if name else ".", color=colour, markersize=7 if name else 6, alpha=0.9)
             crowded = any(at < other < 3 * at and 1 / 3 < rate / reached < 3 for _, other, rate in points[machine])
             aside = ((-7, -3), "right") if name and crowded else ((7, -3), "left")
-            axes.annotate(name, (at, reached), aside[0], textcoords="offset points", ha=aside[1], fontsize=9)
+            axes.annotate(name, (at, reached), aside[0], textcoords="offset points", ha=aside[1], fontsize=10)
     axes.set(xscale="log", yscale="log", xlabel="FLOP per byte moved", ylabel="FLOP per second")
     axes.legend(loc="upper left", fontsize=10)
     axes.set_xlim(0.1, 2_000)
@@ -159,10 +159,10 @@ def show_roofline(roofs: Mapping[str, Roof], points: Mapping[str, Sequence[tuple
 
 def show_timeline(parts: Sequence[Stretch], operations: Sequence[Stretch]) -> Figure:
     """A profile from left to right: the marked parts above, the operations below, white where nothing was noted."""
-    figure, axes = plt.subplots(figsize=(6.2, 2.6))
+    figure, axes = plt.subplots(figsize=(5.6, 2.6))
     for stretch in parts:
         axes.barh(1, stretch.end - stretch.begin, left=stretch.begin, color=IDLE, edgecolor="white", height=0.5)
-        axes.text((stretch.begin + stretch.end) / 2, 1, stretch.kind, ha="center", va="center", fontsize=9)
+        axes.text((stretch.begin + stretch.end) / 2, 1, stretch.kind, ha="center", va="center", fontsize=10)
     for stretch in operations:
         axes.barh(0, stretch.end - stretch.begin, left=stretch.begin, color=COLOURS.get(stretch.kind, NEUTRAL))
     known = [kind for kind in COLOURS if any(stretch.kind == kind for stretch in operations)]
@@ -177,7 +177,7 @@ def show_timeline(parts: Sequence[Stretch], operations: Sequence[Stretch]) -> Fi
 def show_parts(parts: Sequence[Stretch]) -> Figure:
     """The marked parts of a profile from left to right, each name in a row of its own."""
     names = list(dict.fromkeys(stretch.kind for stretch in parts))
-    figure, axes = plt.subplots(figsize=(6.2, 0.9 + 0.3 * len(names)))
+    figure, axes = plt.subplots(figsize=(5.6, 0.9 + 0.3 * len(names)))
     origin = min(stretch.begin for stretch in parts)
     for stretch in parts:
         axes.barh(names.index(stretch.kind), stretch.end - stretch.begin, left=stretch.begin - origin, color=REAL)
@@ -192,7 +192,7 @@ def show_ladders(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Ladders as `benchmark.measure` returns them: speed relative to the first row, median and range."""
     timed = [[row for row in result["rows"] if not row["skipped"]] for result in results.values()]
     names = list(dict.fromkeys(row["change"] for rows in timed for row in rows))
-    figure, axes = plt.subplots(figsize=(6.2, 1.2 + 0.36 * len(names)))
+    figure, axes = plt.subplots(figsize=(5.6, 1.2 + 0.36 * len(names)))
     for number, (label, rows) in enumerate(zip(results, timed, strict=True)):
         colour, marker = ((REAL, "o"), (FAKE, "s"))[number]
         for row in rows:
@@ -215,7 +215,7 @@ def show_ladders(results: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 def show_queue(panels: Mapping[str, tuple[Sequence[float], Sequence[tuple[float, float]]]]) -> Figure:
     """Launches and kernels over time, in microseconds: each panel has launches and (begin, end) of the kernels."""
-    figure, rows = plt.subplots(len(panels), 1, figsize=(6.2, 1.0 + 1.15 * len(panels)), sharex=True, squeeze=False)
+    figure, rows = plt.subplots(len(panels), 1, figsize=(5.6, 1.0 + 1.15 * len(panels)), sharex=True, squeeze=False)
     for axes, (title, (launches, kernels)) in zip(rows[:, 0], panels.items(), strict=True):
         axes.vlines(launches, 0.75, 1.35, color=FAKE, linewidth=1.5)
         for begin, end in kernels:
@@ -230,7 +230,7 @@ def show_queue(panels: Mapping[str, tuple[Sequence[float], Sequence[tuple[float,
 
 def show_batches(sizes: Sequence[int], times: Sequence[float], fitted: tuple[float, float]) -> Figure:
     """Seconds of an iteration and images per second, over the batch size; `fitted` is seconds + seconds per image."""
-    figure, panels = plt.subplots(1, 2, figsize=(6.2, 2.8))
+    figure, panels = plt.subplots(1, 2, figsize=(5.6, 2.8))
     images, fine = np.array(sizes), np.geomspace(sizes[0], sizes[-1], 50)
     line = fitted[0] + fitted[1] * fine
     for axes, values, expected, title in (
@@ -250,7 +250,7 @@ def show_batches(sizes: Sequence[int], times: Sequence[float], fitted: tuple[flo
 
 def show_sources(sources: Mapping[str, float], needs: Mapping[str, float]) -> Figure:
     """Images per second that each source gives, as bars, and that training takes, as lines; logarithmic."""
-    figure, axes = plt.subplots(figsize=(6.2, 2.9))
+    figure, axes = plt.subplots(figsize=(5.6, 2.9))
     axes.barh(range(len(sources)), list(sources.values()), color=REAL, height=0.6)
     for place, value in enumerate(sources.values()):
         axes.text(value, place, f" {value:,.0f}", va="center", fontsize=10)
@@ -269,7 +269,7 @@ def show_sources(sources: Mapping[str, float], needs: Mapping[str, float]) -> Fi
 def show_processes(line: Mapping[str, Any]) -> Figure:
     """Two processes of the record: images per second of both together, relative to one alone."""
     found = speeds(dict(line))
-    figure, axes = plt.subplots(figsize=(6.2, 2.4))
+    figure, axes = plt.subplots(figsize=(5.6, 2.4))
     _spreads(axes, found)
     size = line["num_processes"]
     axes.axvline(size, color=NEUTRAL, linestyle=":", label=f"{size} times as many")
@@ -289,7 +289,7 @@ def _spreads(axes: Axes, found: Mapping[str, Sequence[float]]) -> None:
 
 def show_plan(plan: Mapping[str, Mapping[str, float]]) -> Figure:
     """Milliseconds of an iteration on several cards, by what they are spent on."""
-    figure, axes = plt.subplots(figsize=(6.2, 1.2 + 0.42 * len(plan)))
+    figure, axes = plt.subplots(figsize=(5.6, 1.2 + 0.42 * len(plan)))
     left = np.zeros(len(plan))
     for name, colour in (("computing", REAL), ("gradients", FAKE), ("batch statistics", EXTRA[1])):
         values = np.array([1000 * row[name] for row in plan.values()])

@@ -48,7 +48,7 @@ CAUSES = {  # as a condition, and what one would see then
 
 def show_sheet(picture: Image.Image) -> Figure:
     """A contact sheet, as wide as the page."""
-    width = 6.4
+    width = 5.6
     figure, axes = plt.subplots(figsize=(width, width * picture.height / picture.width))
     axes.imshow(np.asarray(picture), interpolation="nearest")
     axes.set_axis_off()
@@ -63,7 +63,7 @@ def show_pairs(pixels: Tensor, pairs: Sequence[tuple[int, int]]) -> None:
 
 def show_gaps(near: Tensor, far: Tensor) -> Figure:
     """Sorted distances: to the nearest other image, smallest first; to a far neighbour, largest first."""
-    figure, panels = plt.subplots(1, 2, figsize=(6.2, 2.8))
+    figure, panels = plt.subplots(1, 2, figsize=(5.6, 2.8))
     for axes, values, title in (
         (panels[0], near.sort().values, "nearest thumbnail"),
         (panels[1], far.sort(descending=True).values, "far neighbour in features"),
@@ -79,7 +79,7 @@ def show_gaps(near: Tensor, far: Tensor) -> Figure:
 
 def show_log(lines: Sequence[Mapping[str, Any]]) -> Figure:
     """The losses and the Fréchet distance of a run over the images that it has seen."""
-    figure, panels = plt.subplots(1, 2, figsize=(6.2, 2.8))
+    figure, panels = plt.subplots(1, 2, figsize=(5.6, 2.8))
     _draw_log(panels, lines)
     return figure
 
@@ -136,7 +136,7 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 def show_amounts(runs: Sequence[dict[str, Any]], floor: Sequence[float]) -> Figure:
     """Distance of the best state, and copies of the last, over the number of training images: every seed is a mark."""
-    figure, panels = plt.subplots(1, 2, figsize=(6.4, 3.6))
+    figure, panels = plt.subplots(1, 2, figsize=(5.6, 3.6))
     for augmented, (colour, marker, side) in LOOKS.items():
         for axes, which, name in ((panels[0], "best", "frechet_distance"), (panels[1], "last", "copies")):
             played = [number for number in AMOUNTS if of_setting(runs, number, augmented)]
@@ -163,14 +163,14 @@ def show_amounts(runs: Sequence[dict[str, Any]], floor: Sequence[float]) -> Figu
     handles, labels = panels[0].get_legend_handles_labels()
     extra = panels[1].get_legend_handles_labels()
     handles, labels = [*handles, extra[0][-1]], [*labels, extra[1][-1]]
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10)
     return figure
 
 
 def show_unknown(name: str) -> Figure:
     """What is left of a run: its log, some training images, samples, and the training image next to each of some."""
     run = unknown_run(name)
-    figure = plt.figure(figsize=(6.2, 6.4))
+    figure = plt.figure(figsize=(5.6, 6.4))
     whole: Any = figure.subfigures(2, 1, height_ratios=(1, 1.5))
     _draw_log(whole[0].subplots(1, 2), run["metrics"])
     samples, near = images_in(run["samples"]), images_in(run["nearest"])

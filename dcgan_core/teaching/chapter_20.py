@@ -119,13 +119,13 @@ def _band(axes: Axes, curve: str, colour: str) -> None:
 
 def show_curves(runs: Runs, picture: np.ndarray | None = None, notes: str = "") -> Figure:
     """Three panels of curves, one line for each run, over bands from ten healthy runs; below them samples and notes."""
-    figure = plt.figure(figsize=(5.4, 3.2 if picture is not None else 2.1), layout="none")  # there are many of these
+    figure = plt.figure(figsize=(5.4, 3.5 if picture is not None else 2.1), layout="none")  # there are many of these
     if picture is None:
         panels = figure.subplot_mosaic("abc")
         figure.subplots_adjust(left=0.07, right=0.99, top=0.76, bottom=0.2, wspace=0.38)
     else:
         panels = figure.subplot_mosaic("abc;ddd", height_ratios=[1, 0.42])
-        figure.subplots_adjust(left=0.07, right=0.99, top=0.84, bottom=0.01, wspace=0.38, hspace=0.5)
+        figure.subplots_adjust(left=0.07, right=0.99, top=0.84, bottom=0.01, wspace=0.38, hspace=0.8)
     for key, (title, curves) in zip("abc", PANELS, strict=True):
         axes = panels[key]
         for name, colour, style in curves:
@@ -134,12 +134,12 @@ def show_curves(runs: Runs, picture: np.ndarray | None = None, notes: str = "") 
                 width, alpha, label = (1.6, 1.0, name) if place == 0 else (0.7, 0.55, None)
                 values = run[name]
                 axes.plot(_places(name, values), values, style, color=colour, linewidth=width, alpha=alpha, label=label)
-        axes.set_title(title, fontsize=9.5, pad=18)
-        axes.tick_params(labelsize=8.5)
-        axes.set_xlabel("updates", fontsize=8.5)
+        axes.set_title(title, fontsize=10, pad=18)
+        axes.tick_params(labelsize=10)
+        axes.set_xlabel("updates", fontsize=10)
         if len(curves) > 1:
             axes.legend(
-                **{"loc": "lower center", "bbox_to_anchor": (0.5, 0.96), "ncols": 2, "fontsize": 8},
+                **{"loc": "lower center", "bbox_to_anchor": (0.5, 0.96), "ncols": 2, "fontsize": 10},
                 **{"columnspacing": 0.8, "handlelength": 1.4, "handletextpad": 0.4, "borderpad": 0.1},
             )
     panels["b"].set_ylim(-0.03, 1.03)
@@ -147,7 +147,7 @@ def show_curves(runs: Runs, picture: np.ndarray | None = None, notes: str = "") 
     if picture is not None:
         panels["d"].imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         panels["d"].set_axis_off()
-        panels["d"].set_title(notes, fontsize=8.5, loc="left", pad=4)
+        panels["d"].set_title(notes, fontsize=10, loc="left", pad=4)
     return figure
 
 
@@ -155,7 +155,7 @@ def show_exhibit(number: int) -> Figure:
     """What there was to see of an exhibit: the curves of its seeds, samples of the first one, and its last words."""
     runs = runs_of(number)
     best = "no generator kept" if runs[0]["best"] is None else f"best distance kept: {runs[0]['best']:.0f}"
-    return show_curves(runs, unpacked(runs[0]["picture"]), f"updates made: {runs[0]['made']}; {best}")
+    return show_curves(runs, unpacked(runs[0]["picture"]), f"updates made: {runs[0]['made']}\n{best}")
 
 
 def show_mystery(letter: str) -> Figure:
@@ -176,13 +176,13 @@ def show_matrix(found: Mapping[int, Sequence[int]]) -> Figure:
         left.plot(caught, [row] * len(caught), "s", color=REAL, markersize=6)
         shown = [CURVES.index(curve) for curve in shown_by(number)] if number else []
         right.plot(shown, [row] * len(shown), "o", color=FAKE, markersize=6)
-    left.set_yticks(range(len(rows)), [str(number) if number else "healthy" for number in rows], fontsize=8)
-    left.set_xticks(range(len(numbers)), [str(number) for number in numbers], fontsize=7)
+    left.set_yticks(range(len(rows)), [str(number) if number else "healthy" for number in rows], fontsize=10)
+    left.set_xticks(range(len(numbers)), [str(number) for number in numbers], fontsize=10, rotation=90)
     left.set(xlim=(-0.7, len(numbers) - 0.3), ylim=(len(rows) - 0.4, -0.6), ylabel="exhibit")
-    left.set_title("caught by the test of exhibit ...", fontsize=9.5)
-    right.set_xticks(range(len(CURVES)), CURVES, fontsize=8, rotation=60)
+    left.set_title("caught by the test of exhibit ...", fontsize=10)
+    right.set_xticks(range(len(CURVES)), CURVES, fontsize=10, rotation=60)
     right.set_xlim(-0.7, len(CURVES) - 0.3)
-    right.set_title("shown by the curve", fontsize=9.5)
+    right.set_title("shown by the curve", fontsize=10)
     right.tick_params(left=False)
     return figure
 
@@ -194,7 +194,7 @@ def show_wall(columns: int = 4, samples: int = 4) -> Figure:
     for axes, number in zip(panels.flat, numbers, strict=True):
         picture = unpacked(runs_of(number)[0]["picture"])
         axes.imshow(picture[:, : samples * len(picture)], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(str(number) if number else "healthy", fontsize=9.5, pad=2)
+        axes.set_title(str(number) if number else "healthy", fontsize=10, pad=2)
         axes.set_axis_off()
     return figure
 
@@ -211,9 +211,9 @@ def show_true_distances() -> Figure:
         true = [run["true_distance"] for number in numbers for run in runs_of(number, SEEDS)]
         axes.plot(places, true, marker, color=colour, markersize=4.5, alpha=0.7, label=label)
     axes.set_xticks(list(EXHIBITS))
-    axes.tick_params(axis="x", labelsize=8)
+    axes.tick_params(axis="x", labelsize=10)
     axes.set(yscale="log", xlabel="exhibit", ylabel="true distance")
-    axes.legend(fontsize=9.5, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handletextpad=0.3)
+    axes.legend(fontsize=10, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handletextpad=0.3)
     return figure
 
 

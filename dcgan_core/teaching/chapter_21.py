@@ -160,7 +160,7 @@ def show_samples(lines: Lines, seed: int) -> Figure:
     for axes, rung in zip(grid.flat, rungs, strict=True):
         pixels = np.array(Image.open(io.BytesIO(base64.b64decode(found[rung]))))
         axes.imshow(magnified(pixels, 2), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_ylabel(rung, rotation=0, ha="right", va="center", fontsize=9)
+        axes.set_ylabel(rung, rotation=0, ha="right", va="center", fontsize=10)
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.spines[:].set_visible(False)

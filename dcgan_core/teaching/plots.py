@@ -70,15 +70,18 @@ def median_and_range(
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def show_dots(groups: Mapping[str, Sequence[float]], *, xlabel: str, colour: str = REAL) -> Axes:
-    """One row for each group, in their order from the top: a dot for each draw, a bar at the median and its number."""
+def show_dots(groups: Mapping[str, Sequence[float]], *, xlabel: str, colour: str = REAL, digits: int = 2) -> Axes:
+    """One row for each group, in their order from the top: a dot for each draw, a bar at the median and its number.
+
+    The number has `digits` places after the point.
+    """
     _, axes = plt.subplots(figsize=(5.4, 0.7 + 0.5 * len(groups)))
     rows = range(len(groups))
     for row, draws in zip(rows, groups.values(), strict=True):
         axes.plot(draws, [row] * len(draws), "o", color=colour, markersize=6, alpha=0.6)
         middle = float(np.median(draws))
         axes.plot([middle, middle], [row - 0.25, row + 0.25], color=NEUTRAL)
-        axes.annotate(f"{middle:.2f}", (middle, row - 0.28), ha="center", va="bottom", fontsize=9.5)
+        axes.annotate(f"{middle:.{digits}f}", (middle, row - 0.28), ha="center", va="bottom", fontsize=10)
     axes.set_yticks(rows, list(groups))
     axes.set(xlabel=xlabel, ylim=(len(groups) - 0.6, -0.75))
     axes.margins(x=0.08)

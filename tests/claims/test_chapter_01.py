@@ -128,3 +128,4 @@ def test_the_figure_of_draws_shows_each_of_them_and_the_median_of_each_group():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "second"]
     assert [text.get_text() for text in axes.texts] == ["3.00", "6.00"]
     assert axes.yaxis_inverted(), "the first group stands at the top"
+    assert [text.get_text() for text in show_dots(draws, xlabel="updates", digits=0).texts] == ["3", "6"]

@@ -37,6 +37,7 @@ from dcgan_core.metrics.examiner import NUM_JUDGED, OTHER_LATENTS
 from dcgan_core.metrics.features import measure
 from dcgan_core.metrics.neighbours import distances_to_others
 from dcgan_core.steps import update_discriminator, update_generator
+from dcgan_core.teaching.chapter_09 import show_judging
 from dcgan_core.train import draw_latents, sample
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -472,3 +473,14 @@ def test_damaged_copies_are_found_among_thumbnails_and_seldom_by_networks():
     copies = {name: row["copies"] for name, row in summary(recorded_judging()).items()}
     assert copies["thumbnails"][1] > 0.95
     assert max(row[2] for name, row in copies.items() if name != "thumbnails") < 0.9
+
+
+def test_the_figure_of_features_shows_a_mean_and_a_range_in_each_panel():
+    figure = show_judging({"a": {"seen": (0.5, 0.1, 0.8), "copies": (0.2, 0.2, 0.2)}})
+    assert [axes.get_title() for axes in figure.axes] == ["seen", "copies"]
+    assert [list(line.get_xdata()) for axes in figure.axes for line in axes.lines] == [
+        [0.1, 0.8],
+        [0.5],
+        [0.2, 0.2],
+        [0.2],
+    ]

@@ -23,6 +23,7 @@ from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.losses import discriminator_loss, relativistic_discriminator_loss, zero_centred_penalty
 from dcgan_core.state import start
 from dcgan_core.teaching.chapter_21 import count_flops, long_runs, of_rung, recorded_ladder, steps_up
+from dcgan_core.teaching.chapter_21_figures import on_loops, show_arrangements, show_costs, show_long_runs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -216,3 +217,23 @@ def test_in_long_runs_on_letters_r1_and_its_weight_made_a_large_difference_and_p
     for line in read_lines(longer.RECORD):
         if line["data"] == "letters" and line["change"].startswith("R1") and line["finished"]:
             assert line["metrics"][-1].get("classes_covered", 26) >= 24
+
+
+def test_arrows_are_in_colour_if_they_are_on_a_closed_loop_and_stepping_away_costs_nothing_in_pairs():
+    assert on_loops((1, 0, 3, 2)) == [True] * 4
+    assert on_loops((1, 2, 0, 0)) == [True, True, True, False]
+    assert on_loops((0, 0, 0, 0)) == on_loops((0, 0, None, 0)) == [True, False, False, False]
+    for where in itertools.product([0, 1, 2, None], repeat=3):  # a loop has as many arrows as points
+        loop = {place for place, closed in enumerate(on_loops(where)) if closed}
+        assert {where[place] for place in loop} == loop
+    figure = show_arrangements({"two": (1, 0, 0), "none": (1, 2, None)}, {"loops": lambda where: sum(on_loops(where))})
+    assert [axes.get_title() for axes in figure.axes] == ["two\nloops 2.00", "none\nloops 0.00"]
+
+
+def test_figures_of_costs_and_long_runs_show_the_numbers_that_they_are_given():
+    above, below = show_costs({"a": 50, "b": 100}, {"x": (1.5, 1.2, 1.9)}).axes
+    assert [bar.get_width() for bar in above.patches] == [1, 2]
+    assert [list(line.get_xdata()) for line in below.lines] == [[1.2, 1.9], [1.5]]
+    (axes,) = show_long_runs({"a": {1: [30.0], 2: [20.0]}, "b": {1: [9.0, 8.0], 2: []}}).axes
+    assert [sorted(line.get_xdata()) for line in axes.lines] == [[8, 9, 30], [20]]
+    assert [text.get_text() for text in axes.texts] == ["30", "20"]  # a number for a single run only
