@@ -18,6 +18,7 @@ from dcgan_core.laboratory.lost_colour import (
     colourfulness,
     error,
     grey,
+    of_the_best,
     recolour,
     recorded_colours,
     simpler,
@@ -119,6 +120,13 @@ def test_the_record_holds_every_letter_and_start_and_the_letters_that_were_measu
 def test_the_record_tells_the_run_that_ships_by_its_seed_and_share():
     run = recorded.load(lost_colour.RUN)
     assert recorded_colours()[run.config.seed]["recognised"] == run.evaluation["recognised"]
+
+
+def test_of_a_search_the_answer_with_the_lowest_loss_counts():
+    line = {"losses": [[0.3, 0.1], [0.2, 0.4]], "errors": {"search": [[3, 1], [2, 4]], "grey": [5, 6]}}
+    found = of_the_best(line | {"colourfulness": {"search": [[7, 8], [9, 10]]}})
+    assert found["errors"]["search"].tolist() == [1, 2] and found["errors"]["grey"].tolist() == [5, 6]
+    assert found["colourfulness"]["search"].tolist() == [8, 9]
 
 
 def test_each_run_is_measured_once_under_its_own_seed(tmp_path, monkeypatch):

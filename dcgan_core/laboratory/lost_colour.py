@@ -11,6 +11,7 @@ exported, and measured by `--runs FOLDER FOLDER`.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,17 @@ def record(runs: tuple[str, ...] = (RUN,), out: Path = RECORD) -> None:
 def recorded_colours() -> dict[int, dict[str, Any]]:
     """What was measured, by the seed of the training, from the record that ships with the package."""
     return {line["seed"]: line for line in read(RECORD) if line["kind"] == "colour"}
+
+
+def of_the_best(line: Mapping[str, Any]) -> dict[str, dict[str, Tensor]]:
+    """Errors and colourfulness of each guess, letter by letter, float64 (48,); of the search, of its lowest loss."""
+    losses = torch.tensor(line["losses"])
+    best = torch.arange(len(losses)), losses.argmin(dim=1)
+    found: dict[str, dict[str, Tensor]] = {}
+    for what in ("errors", "colourfulness"):
+        each = {name: torch.tensor(values, dtype=torch.float64) for name, values in line[what].items()}
+        found[what] = {name: values[best] if name == "search" else values for name, values in each.items()}
+    return found
 
 
 if __name__ == "__main__":

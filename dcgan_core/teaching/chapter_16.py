@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from dcgan_core.laboratory.latent_search import on_sphere
+from dcgan_core.laboratory.lost_colour import of_the_best
 from dcgan_core.teaching.exercises import check, require
 from dcgan_core.teaching.film import evenly
 from dcgan_core.teaching.plots import DISCRIMINATOR, EXTRA, FAKE, NEUTRAL, REAL, image_grid, show_images
@@ -92,6 +94,23 @@ def show_columns(groups: Sequence[Mapping[str, Tensor]], titles: Sequence[str]) 
         columns = len(next(iter(group.values())))
         show_images(rows, columns=columns, title=title, row_labels=list(group) if first else (), axes=axes)
     return figure
+
+
+def colours_table(lines: Mapping[int, Mapping[str, Any]]) -> str:
+    """Of each training seed's line of `lost_colour`: three ratios of the search's means, as lines of text."""
+    rows = [
+        f"{'seed':6}{'error, search / grey':>22}{'colourfulness, search / true':>30}{'apart, answers / others':>25}"
+    ]
+    for seed, line in lines.items():
+        found = {
+            what: {name: each.mean() for name, each in of_the_best(line)[what].items()}
+            for what in ("errors", "colourfulness")
+        }
+        error = found["errors"]["search"] / found["errors"]["grey as it is"]
+        colour = found["colourfulness"]["search"] / found["colourfulness"]["true colours"]
+        answers, others = (np.mean(line["apart"][name]) for name in ("eight answers", "eight other letters' colours"))
+        rows.append(f"{seed:<6}{error:22.2f}{colour:30.2f}{answers / others:25.2f}")
+    return "\n".join(rows)
 
 
 def film_of(walks: Mapping[str, Tensor], lengths: Mapping[str, Tensor], *, alt: str, caption: str) -> HTML:

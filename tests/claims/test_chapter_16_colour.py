@@ -17,6 +17,7 @@ from dcgan_core.laboratory.lost_colour import (
     colourfulness,
     error,
     grey,
+    of_the_best,
     recolour,
     recorded_colours,
     training_letters,
@@ -35,11 +36,7 @@ GREY, NEAREST, FIFTY, EIGHT = "grey as it is", "nearest training letter", "mean 
 
 def of(seed: int, method: str, what: str = "errors") -> Tensor:
     """Letter by letter; of the search, the answer with the lowest loss."""
-    values = torch.tensor(LINES[seed][what][method], dtype=torch.float64)
-    assert len(values) == 48
-    if method == "search":
-        return values[torch.arange(48), torch.tensor(LINES[seed]["losses"]).argmin(dim=1)]
-    return values
+    return of_the_best(LINES[seed])[what][method]
 
 
 def lower(seed: int, one: str, other: str) -> bool:
