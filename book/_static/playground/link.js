@@ -20,6 +20,8 @@ const Link = (() => {
     clipLimit: between(10 ** -2.5, 1),
     penaltyWeight: between(0.01, 10 ** 1.5),
     activation: oneOf("relu", "tanh"),
+    learning: oneOf("both", "discriminator", "generator"),
+    headStart: whole(0, 100),
     seed: whole(0, 99999),
   }));
   const MOST_DRAWN = 400; // numbers, two a point
