@@ -31,8 +31,11 @@ const seen = (run) => {
   for (let i = 0; i < arrows.length; i += 2) lengths.push(Math.hypot(arrows[i], arrows[i + 1]));
   lengths.sort((a, b) => a - b);
   const points = Float64Array.from(made);
-  return { ...Game.measure(run), ...Game.judgement(run),
-    longest: lengths.at(-1), median: lengths[80], spread: spread(lengths), judged: run.judged, weights: run.discriminator.map((matrix) => Array.from(matrix.values)).flat(),
+  const quadrants = [0, 0, 0, 0];
+  for (let i = 0; i < made.length; i += 2) quadrants[2 * (made[i] > 0) + (made[i + 1] > 0)] += 2 / made.length;
+  return { ...Game.measure(run), ...Game.judgement(run), quadrants,
+    longest: lengths.at(-1), median: lengths[80], spread: spread(lengths), judged: run.judged,
+    weights: run.discriminator.map((matrix) => Array.from(matrix.values)).flat(),
     greenUnderReal: share(run, run.watchedReal.values, (score) => score > 0),
     purpleUnderFake: share(run, points, (score) => score < 0) };
 };
@@ -139,6 +142,19 @@ def test_step_5_a_critics_arrows_are_about_equally_long_and_it_covers_at_least_s
     assert end["spread"] < 3  # nine in ten; in the game of step 4 it is more than that
     assert "After 1,000 steps at least six modes are covered" in said
     assert end["covered"] >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", FEW_SEEDS)
+def test_step_6_looking_ahead_opens_the_crowd_to_all_sides(play, request, seed):
+    slow, ahead = settings(request, "collapse"), settings(request, "ahead")
+    said = text("ahead")
+    assert "as slow as in the collapse, but the generator looks 10 of its steps ahead" in said
+    assert {name for name in slow if slow[name] != ahead[name]} == {"game", "unrolledSteps"}
+    assert (ahead["game"], ahead["unrolledSteps"]) == ("unrolled", 10)
+    end = play("ahead", seed, 400)[-1]
+    assert "after 400 steps there are points on all sides of the centre, though few are in a mode" in said
+    assert min(end["quadrants"]) > 0.05 and end["good"] < 0.3
 
 
 def test_the_arrows_of_the_game_of_step_4_differ_in_length(play):
