@@ -258,7 +258,7 @@ def test_every_button_does_its_work(paused, by):
     press("new-seed")
     assert state(page)["settings"]["seed"] == 2
     press("play")
-    page.wait_for_function("playground.state().step > 0")
+    page.wait_for_function("playground.state().round > 0")
     assert page.inner_text("#pg-play") == "Pause"
     press("play")
     assert not state(page)["playing"]
@@ -388,7 +388,7 @@ WORST = [
 def test_the_worst_links_leave_a_page_that_works_and_says_what_it_ignored(paused, fragment):
     """`visit` fails the test for any error in the console."""
     page = paused(fragment)
-    assert page.evaluate("playground.advance(3)")["step"] == 3
+    assert page.evaluate("playground.advance(3)")["round"] == 3
     assert page.is_visible("#pg-ignored") and page.inner_text("#pg-ignored").startswith("Ignored in the link: ")
     assert page.locator("#pg-ignored *").count() == 0, "the link's text became a part of the page"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -183,6 +183,44 @@ def test_ten_times_the_weight_of_r1_makes_arrows_several_times_as_short_and_some
     assert short < long / 4 and some >= 3 and others >= 3
 
 
+def test_the_point_of_the_dirac_game_goes_round_and_r1_brings_it_home(request):
+    body = """const rates = { generatorRate: 0.01, discriminatorRate: 0.01 };
+    const settings = { ...Story.DEFAULTS, ...rates, data: "point", ...input };
+    const run = Game.start(settings), looks = [];
+    while (run.round < 1800) { Game.advance(run); looks.push([...run.generator[1].values, Game.measure(run).away]); }
+    return looks;"""
+
+    def played(**settings) -> torch.Tensor:
+        return torch.tensor(evaluate(body, settings, lambda: request.getfixturevalue("browser")))
+
+    plain, penalised = played(), played(game="r1")
+    torch.testing.assert_close(plain[:, :2].norm(dim=1), plain[:, 2])
+    assert plain[:, 2].min() > 0.3
+    angles = torch.atan2(plain[:, 1], plain[:, 0])
+    turned = (angles.diff() + math.pi) % (2 * math.pi) - math.pi
+    assert turned.sum().abs() > 5 * 2 * math.pi and (turned.sign() == turned.sum().sign()).float().mean() > 0.95
+    assert penalised[600:, 2].max() < 0.01
+
+
+def test_the_dirac_game_moves_as_its_formulas_say(request):
+    """D(x) = psi x, the real point at 0: the gradients are sigmoid(psi theta) theta and -sigmoid(-psi theta) psi."""
+    body = """const run = Game.start({ ...Story.DEFAULTS, data: "point" });
+    const [theta, psi] = [run.generator[1], run.discriminator[0]];
+    const fake = Engine.apply(run.generator, Engine.constant(64, 8, new Float64Array(512)), "relu");
+    theta.values.set([0.3, -0.2]); psi.values.set([0.5, 0.7]);
+    const points = Engine.apply(run.generator, Engine.constant(64, 8, new Float64Array(512)), "relu");
+    const judged = Game.discriminatorLoss(run.settings, run.discriminator, run.real, points, null);
+    const made = Game.generatorLoss(run.settings, run.discriminator, run.discriminatorState, run.real, points);
+    return [[...Engine.gradient(judged, [psi])[0].values], [...Engine.gradient(made, [theta])[0].values],
+      [...fake.values.slice(0, 2)], [...run.real.values.slice(0, 2)], run.discriminator.length];"""
+    of_psi, of_theta, opening, real, parts = evaluate(body, None, lambda: request.getfixturevalue("browser"))
+    theta, psi = torch.tensor([0.3, -0.2]), torch.tensor([0.5, 0.7])
+    logit = psi @ theta
+    assert of_psi == pytest.approx((torch.sigmoid(logit) * theta).tolist(), rel=1e-5)
+    assert of_theta == pytest.approx((-torch.sigmoid(-logit) * psi).tolist(), rel=1e-5)
+    assert opening == [0.9, 0] and real == [0, 0] and parts == 1
+
+
 def test_arrows_of_more_points_than_the_batch_are_paired_with_its_points_in_turns(request):
     body = """const run = Game.start({ ...Game.DEFAULTS, game: "relativistic" });
     for (let i = 0; i < 3; i++) Game.advance(run);

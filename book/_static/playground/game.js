@@ -6,7 +6,7 @@ const Game = (() => {
 
   /* Everything that decides the outcome. The page's controls, the presets and the shared links all write this. */
   const DEFAULTS = {
-    data: "ring", // ring, grid, spiral, drawn
+    data: "ring", // ring, grid, spiral, point, drawn
     game: "non-saturating", // a name of GAMES
     generatorRate: 1e-3,
     discriminatorRate: 1e-3,
@@ -40,8 +40,8 @@ const Game = (() => {
   /* A number from N(0, 1), after Box and Muller. */
   const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
-  const latents = (random, count) =>
-    E.constant(count, LATENTS, Float64Array.from({ length: count * LATENTS }, () => normal(random)));
+  const latents = (random, count, data) => // a point needs no noise
+    E.constant(count, LATENTS, Float64Array.from({ length: count * LATENTS }, () => (data === "point" ? 0 : normal(random))));
 
   // ----------------------------------------------------------------------------------------------------------- data
 
@@ -63,6 +63,7 @@ const Game = (() => {
     const around = (x, y, sigma) => [x + sigma * normal(random), y + sigma * normal(random)];
     const mixture = MIXTURES[settings.data];
     if (mixture) return () => around(...mixture.centres[Math.floor(random() * mixture.centres.length)], mixture.sigma);
+    if (settings.data === "point") return () => [0, 0];
     if (settings.data === "spiral") {
       return () => {
         const turn = Math.sqrt(random()), angle = 4 * Math.PI * turn; // evenly along the curve, nearly
@@ -154,8 +155,10 @@ const Game = (() => {
 
   function start(settings) {
     const random = randomNumbers(settings.seed);
-    const generator = E.perceptron([LATENTS, WIDTH, WIDTH, 2], random);
-    const discriminator = E.perceptron([2, WIDTH, WIDTH, 1], random);
+    const isDirac = settings.data === "point"; // the generator is one point, the discriminator a line through 0
+    const generator = isDirac ? [E.variable(2, LATENTS, new Float64Array(2 * LATENTS)), E.variable(1, 2, Float64Array.of(0.9, 0))]
+      : E.perceptron([LATENTS, WIDTH, WIDTH, 2], random);
+    const discriminator = isDirac ? [E.variable(1, 2, Float64Array.of(0, 0.9))] : E.perceptron([2, WIDTH, WIDTH, 1], random);
     const watching = randomNumbers(settings.seed ^ 0x5eed); // what is looked at does not disturb the game
     const draw = source(settings, watching);
     const run = {
@@ -168,7 +171,7 @@ const Game = (() => {
       round: 0, // how often everybody who learns has had a turn
       turn: 0, // updates in the round that is being played
       real: points(source(settings, random), BATCH),
-      watchedLatents: latents(watching, 512),
+      watchedLatents: latents(watching, 512, settings.data),
       watchedReal: points(draw, 512),
       reference: histogram(points(draw, 4096).values),
     };
@@ -181,7 +184,7 @@ const Game = (() => {
   function updateDiscriminator(run) {
     const { settings, random, discriminator } = run;
     run.real = points(run.draw, BATCH);
-    const fake = generate(run, latents(random, BATCH));
+    const fake = generate(run, latents(random, BATCH, settings.data));
     const mix = settings.game === "wasserstein-penalty" ? Float64Array.from({ length: BATCH }, random) : null;
     const loss = discriminatorLoss(settings, discriminator, run.real, fake, mix);
     E.descend(discriminator, E.gradient(loss, discriminator), run.discriminatorState, settings.discriminatorRate);
@@ -197,7 +200,7 @@ const Game = (() => {
 
   function updateGenerator(run) {
     const { settings, random, generator } = run;
-    const fake = E.apply(generator, latents(random, BATCH), settings.activation);
+    const fake = E.apply(generator, latents(random, BATCH, settings.data), settings.activation);
     const loss = generatorLoss(settings, run.discriminator, run.discriminatorState, run.real, fake);
     E.descend(generator, E.gradient(loss, generator), run.generatorState, settings.generatorRate);
     run.step += 1;
@@ -320,8 +323,9 @@ const Game = (() => {
     E.forget();
     const mixture = MIXTURES[run.settings.data];
     const distance = jensenShannon(histogram(made), run.reference);
+    const away = run.settings.data === "point" ? { away: Math.hypot(made[0], made[1]) } : {};
     const outside = histogram(made)[BINS * BINS]; // the share of the points that the plane does not show
-    const common = { step: run.step, round: run.round, distance, outside, finite: made.every(Number.isFinite) };
+    const common = { step: run.step, round: run.round, distance, outside, ...away, finite: made.every(Number.isFinite) };
     return mixture ? { ...common, ...modeStatistics(mixture, made) } : common;
   }
 

@@ -66,10 +66,11 @@
     $("penaltyWeight").parentElement.hidden = !Game.GAMES[settings.game].weighted;
     const known = settings.data in Game.MIXTURES;
     $("modes-figure").hidden = $("good-figure").hidden = !known;
-    $("divergence-name").textContent = known ? "KL to even" : "Distance of histograms";
+    $("divergence-name").textContent = known ? "KL to even" : settings.data === "point" ? "Apart" : "Distance of histograms";
     $("note").textContent = known ? "" : settings.data === "drawn"
       ? "Nobody knows the modes of drawn data, so the chart compares two histograms instead. While “Draw data” is pressed, the mouse, a finger, or arrow keys and Enter draw on the plane."
-      : "A spiral has no separate modes, so the chart compares two histograms instead.";
+      : settings.data === "point" ? "All real points are one, and so are all generated ones: the chart shows how far they are apart."
+        : "A spiral has no separate modes, so the chart compares two histograms instead.";
     const now = Story.STEPS[told] && Object.entries(Story.settingsOf(told)).every(([name, value]) =>
       ["seed", "drawn"].includes(name) || settings[name] === value) ? told : "free";
     for (const button of root.querySelectorAll("[data-step]")) {
@@ -133,7 +134,7 @@
 
   function summary() {
     const m = last();
-    const quality = m.covered === undefined ? `distance of histograms ${m.distance.toFixed(2)}`
+    const quality = m.away !== undefined ? `the points are ${m.away.toFixed(2)} apart` : m.covered === undefined ? `distance of histograms ${m.distance.toFixed(2)}`
       : `${m.covered} of ${m.counts.length} modes, ${Math.round(100 * m.good)}% good, KL ${m.kl.toFixed(2)}`;
     return `Round ${run.round}: ${quality}.`;
   }
@@ -256,8 +257,8 @@
     const m = last(), known = m.covered !== undefined, percent = (share) => `${Math.round(100 * share)}%`;
     const number = (value) => (Math.abs(value) < 100 ? value.toFixed(2) : value.toExponential(0)).replace("-", "−");
     const texts = {
-      "count-value": known ? `${m.covered} of ${m.counts.length}` : m.distance.toFixed(2),
-      "count-name": known ? "modes covered" : "distance of histograms",
+      "count-value": known ? `${m.covered} of ${m.counts.length}` : (m.away ?? m.distance).toFixed(2),
+      "count-name": known ? "modes covered" : m.away === undefined ? "distance of histograms" : "apart",
       more: `${known ? `${percent(m.good)} good, ` : ""}round ${m.round.toLocaleString("en-GB")}`,
       outside: `${percent(m.outside)} of the points are off the plane`,
       "loss-generator": number(m.lossOfGenerator),
@@ -277,7 +278,8 @@
       one("modes", "covered", m.counts.length, `${m.covered} of ${m.counts.length}`);
       one("good", "good", 1, percent(m.good));
       one("divergence", "kl", Math.log(m.counts.length), m.kl.toFixed(2));
-    } else one("divergence", "distance", Math.log(2), m.distance.toFixed(2));
+    } else if (m.away !== undefined) one("divergence", "away", 1.5, m.away.toFixed(2));
+    else one("divergence", "distance", Math.log(2), m.distance.toFixed(2));
   }
 
   // -------------------------------------------------------------------------------------------------------- controls
