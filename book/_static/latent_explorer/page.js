@@ -275,14 +275,23 @@
       const at = (share) => whole((share - 0.5) * CELLS) * CELL;
       move({ [$("up").value]: -at((event.clientY - box.top) / box.height), [$("across").value]: at((event.clientX - box.left) / box.width) });
     };
-    let dragging = false;
+    let dragging = false, from = null; // where a finger went down that may still become a swipe, which scrolls the page
     map.addEventListener("pointerdown", (event) => {
       dragging = true;
-      if (event.pointerType === "touch") return; // it may become a swipe, which scrolls the page
+      from = event.pointerType === "touch" ? event : null;
+      if (from) return;
       map.setPointerCapture(event.pointerId);
       go(event);
     });
-    map.addEventListener("pointermove", (event) => { if (dragging) go(event); });
+    map.addEventListener("pointermove", (event) => {
+      if (!dragging) return;
+      if (from) {
+        const dx = Math.abs(event.clientX - from.clientX), dy = Math.abs(event.clientY - from.clientY);
+        if (dx < 8 || dx < dy) return;
+        from = null;
+      }
+      go(event);
+    });
     map.addEventListener("pointerup", (event) => {
       if (!dragging) return;
       dragging = false;

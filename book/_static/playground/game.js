@@ -253,8 +253,9 @@ const Game = (() => {
   }
 
   /* What both lose and what the discriminator says, on watched points: the mean of D(x), or of a critic's score. */
-  function judgement(run, count = 160) {
-    const { settings, discriminator } = run, real = E.constant(count, 2, run.watchedReal.values.subarray(0, 2 * count));
+  function judgement(run) {
+    const { settings, discriminator } = run, count = settings.game === "unrolled" ? BATCH : 160; // looking ahead is dear
+    const real = E.constant(count, 2, run.watchedReal.values.subarray(0, 2 * count));
     const inputs = E.constant(count, LATENTS, run.watchedLatents.values.subarray(0, count * LATENTS));
     const fake = generate(run, inputs), isCritic = settings.game.startsWith("wasserstein");
     const says = (batch) => {
