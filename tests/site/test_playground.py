@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -552,6 +553,16 @@ def test_page_works_from_a_server_too_and_its_own_files_are_small(visit, site):
     own = [urlsplit(name).path for name, _ in sizes if "playground" in name or "living" in name]
     assert len(own) >= 8  # what travels is a twentieth of what a page of the book may weigh
     assert sum(len(gzip.compress((site / name.lstrip("/")).read_bytes(), 6)) for name in own) < 25_000
+
+
+def test_without_javascript_the_story_can_be_read_and_no_dead_control_is_shown(browser, site):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{site.as_uri()}/{PAGE}")
+    boxes = [page.locator(f"[data-of={step}]").bounding_box() for step in STEPS]
+    assert page.is_visible("#pg-fallback") and page.is_hidden("#pg-play") and page.is_hidden("#pg-game")
+    assert all(above["y"] + above["height"] <= below["y"] + 1 for above, below in itertools.pairwise(boxes))
+    context.close()
 
 
 def test_page_has_no_inline_handler(paused):
