@@ -15,8 +15,10 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from dcgan_core import recorded
+from dcgan_core.metrics import RECOGNISED_AT, letter_classifier
 from dcgan_core.models import Generator
 from dcgan_core.teaching.directions import Direction
+from dcgan_core.teaching.goals import GOALS
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "book" / "_ext"))
 
@@ -85,6 +87,31 @@ def test_sketch_holds_every_weight_to_half_a_level_of_its_channel(run, matrices)
     assert at == about["numWeights"] and matrices == []
     assert about["latentSize"] == run.config.latent_size and len(about["watched"]) == latent_explorer.NUM_WATCHED
     assert about["watched"][0] == pytest.approx(run.latents[0].tolist())
+
+
+def test_the_classifiers_script_holds_its_weights_in_half_precision_and_all_of_its_layers():
+    classifier = letter_classifier()
+    text = latent_explorer.classifier_script(classifier).decode("utf-16").removesuffix(";\n")
+    about, rest = text.removeprefix("globalThis.RECORDED_CLASSIFIER = {...").split(", weights: ", 1)
+    about, found = json.loads(about), "".join(unescaped(rest.removesuffix("}")[1:-1]))
+    matrices = [value for value in classifier.parameters() if value.ndim > 1]
+    expected = torch.cat([value.detach().half().flatten() for value in matrices]).numpy()
+    assert np.array_equal(np.array([ord(character) for character in found], np.uint16), expected.view(np.uint16))
+    assert [layer["kind"] for layer in about["layers"]] == ["convolution"] * 3 + ["linear"] * 2
+    assert [layer["after"] for layer in about["layers"]] == [len(value) for value in matrices]
+    assert about["layers"][3]["places"] == 16 and about["names"][0] == "A" and len(about["names"]) == 26
+
+
+def test_a_classifier_that_the_page_cannot_compute_is_refused():
+    odd = SimpleNamespace(body=nn.Sequential(nn.Sigmoid()), head=nn.Linear(2, 2), num_classes=2)
+    with pytest.raises(ValueError, match="cannot compute this layer"):
+        latent_explorer.classifier_script(odd)
+
+
+def test_the_sketch_names_the_goals_and_how_certain_the_classifier_must_be(run):
+    about, _ = read(latent_explorer.sketch_script(run, [direction()]))
+    wanted = [{"seed": g.seed, "start": g.start, "target": g.target, "fewest": len(g.way)} for g in GOALS]
+    assert about["goals"] == wanted and about["recognisedAt"] == RECOGNISED_AT
 
 
 def test_any_sixteen_bits_that_are_a_number_survive():

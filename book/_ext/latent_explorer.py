@@ -1,11 +1,12 @@
 """Sphinx extension: gives the latent explorer the recorded generator, and its page what was measured on it.
 
-Before the pages are read it writes two scripts into `_static/latent_explorer`, so that no weight is committed twice and
-no number is typed:
+Before the pages are read it writes three scripts into `_static/latent_explorer`, so that no weight is committed twice
+and no number is typed:
 
 - `sketch.js`, which a page loads at once: the layers in their order, their weights rounded to 235 levels a channel, the
   style directions that work, and some of the latents that were watched in training;
-- `weights.js`, which follows at the reader's first touch: the weights exactly as they are recorded.
+- `weights.js`, which follows at the reader's first touch: the weights exactly as they are recorded;
+- `classifier_weights.js`: the letter classifier in half precision, which says what the letter on screen is.
 
 Beside them lie the measurements, `facts.json`, which the directive `latent-facts` turns into text. All are made again
 when the package, this file or a version that counts has changed.
@@ -33,7 +34,10 @@ from sphinx.util.docutils import SphinxDirective
 from torch import nn
 
 from dcgan_core import recorded
+from dcgan_core.metrics import RECOGNISED_AT, letter_classifier
+from dcgan_core.metrics.classifiers import CLASSIFIER_SIZE
 from dcgan_core.models import FIRST_SIZE
+from dcgan_core.teaching import goals
 from dcgan_core.teaching.chapter_05 import layer_outputs
 from dcgan_core.teaching.directions import LEAST_EFFECT, STEP, StyleJudge, find_directions
 from dcgan_core.teaching.walks import recognised_halfway
@@ -52,7 +56,7 @@ def write_explorer(app):
     own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     stamp = fresh_outputs.fingerprint(["dcgan_core"], VERSIONS, []) + own
     facts = folder / "facts.json"
-    files = (facts, folder / "sketch.js", folder / "weights.js")
+    files = (facts, *(folder / name for name in ("sketch.js", "weights.js", "classifier_weights.js")))
     if all(path.exists() for path in files) and json.loads(facts.read_text())["stamp"] == stamp:
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +65,7 @@ def write_explorer(app):
     directions = find_directions(run.generator, judge)
     (folder / "sketch.js").write_bytes(sketch_script(run, [direction for direction in directions if direction.works]))
     (folder / "weights.js").write_bytes(weights_script(run))
+    (folder / "classifier_weights.js").write_bytes(classifier_script(letter_classifier()))
     facts.write_text(
         json.dumps({"stamp": stamp, "text": describe(run, judge, directions, recognised_halfway(run.generator))})
     )
@@ -182,6 +187,11 @@ def sketch_script(run, directions):
         "layers": layers,
         "directions": [{"name": d.name, "ends": d.ends, "vector": single(d.vector)} for d in directions],
         "watched": [single(latent) for latent in run.latents[:NUM_WATCHED]],
+        "recognisedAt": RECOGNISED_AT,
+        "goals": [
+            {"seed": goal.seed, "start": goal.start, "target": goal.target, "fewest": goal.fewest}
+            for goal in goals.GOALS
+        ],
     }
     units = (pairs @ [LEVELS, 1]).tolist()
     return as_file(f"globalThis.RECORDED_GENERATOR = {{...{json.dumps(about)}, pairs: {quoted(units)}}};\n")
@@ -191,6 +201,32 @@ def weights_script(run):
     """The bytes of weights.js."""
     values = np.concatenate([values.ravel() for values in layers_of(run.generator)[1]])
     return as_file(f"globalThis.RECORDED_WEIGHTS = {quoted(characters(values))};\n")
+
+
+def classifier_script(classifier):
+    """The bytes of classifier_weights.js. Raises ValueError for a layer that the page cannot compute."""
+    modules = [*classifier.body, classifier.head]
+    layers, weights, side = [], [], CLASSIFIER_SIZE
+    for place, module in enumerate(modules):
+        match module:
+            case nn.Conv2d(kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=None):
+                layers.append({"kind": "convolution"} | factor_and_summand(modules[place + 1]))
+                side //= 2
+            case nn.Linear():
+                layers.append({"kind": "linear", "summand": single(module.bias)})
+                if place and isinstance(modules[place - 1], nn.Flatten):
+                    layers[-1]["places"] = side**2
+            case nn.BatchNorm2d() | nn.ReLU() | nn.MaxPool2d(kernel_size=2) | nn.Flatten():
+                continue
+            case _:
+                raise ValueError(f"the latent explorer cannot compute this layer: {module}. Teach it to classifier.js.")
+        values = module.weight.detach().numpy().astype(np.float16)
+        layers[-1] |= {"before": values.shape[1], "after": values.shape[0]}
+        weights.append(values.ravel())
+    names = [chr(ord("A") + number) for number in range(classifier.num_classes)]
+    about = {"imageSize": CLASSIFIER_SIZE, "names": names, "layers": layers}
+    units = characters(np.concatenate(weights))
+    return as_file(f"globalThis.RECORDED_CLASSIFIER = {{...{json.dumps(about)}, weights: {quoted(units)}}};\n")
 
 
 def as_file(text):

@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 SCRIPTS = Path(__file__).parent.parent.parent / "book" / "_static" / "playground"
-NAMES = ("Engine", "Game", "Link")  # each from a file of its own, in the order in which they need each other
+NAMES = ("Engine", "Game", "Link", "Story")  # each from a file of its own, in the order in which they need each other
 ANSWER_EACH_LINE = """
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
   let answer;

@@ -127,11 +127,11 @@ def test_whatever_a_link_says_the_game_can_be_played_and_nothing_of_the_language
     const losses = input.map((fragment) => {
       const run = Game.start({ ...Game.DEFAULTS, ...Link.read(fragment).settings });
       Game.advance(run);
-      return [run.step, run.losses.generator];
+      return [run.round, Game.judgement(run).lossOfGenerator];
     });
     return [losses, before === Object.getOwnPropertyNames(Object.prototype).join() && ({}).polluted === undefined];"""
     losses, unchanged = run(body, fragments)
-    assert all(step == 1 and loss is not None for step, loss in losses) and unchanged
+    assert all(round_ == 1 and loss is not None for round_, loss in losses) and unchanged
 
 
 @MANY

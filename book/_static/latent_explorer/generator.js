@@ -57,6 +57,9 @@ const Generator = (() => {
     return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : (fraction / 1024) * 2 ** -14);
   }
 
+  /* The numbers of as many half-precision ones. */
+  const halves = (bits) => Float32Array.from(bits, half);
+
   /* Gives every layer its weights: `number(k, i, layer)` is the k-th of all, and the i-th of its layer. */
   function setWeights({ layers }, number) {
     let at = 0;
@@ -176,5 +179,5 @@ const Generator = (() => {
     pen.putImageData(pixels, x, y);
   }
 
-  return { load, network, paint, run, sharpen, useExact };
+  return { halves, load, network, paint, run, sharpen, useExact };
 })();

@@ -9,7 +9,7 @@
   const WAYS = { linear: Latents.linear, spherical: Latents.spherical };
   const chance = Latents.random(Date.now());
 
-  let network, directions, base, kept;
+  let network, classifier = null, reading = null, goal = null, directions, base, kept;
   const steps = {}; // how far the latent is moved along each direction, by the direction's name
 
   // ------------------------------------------------------------------------------------------------------ the latent
@@ -27,6 +27,11 @@
 
   function start(at, text) {
     base = at;
+    if (goal) endGoal();
+    restart(text);
+  }
+
+  function restart(text) {
     for (const { name } of directions) steps[name] = 0;
     showSteps();
     changed({ map: true });
@@ -87,10 +92,20 @@
       if (due.ways || due.way) drawWay();
       if (due.letter) {
         draw(latent(), canvas($("letter"), size, size));
+        read();
         soonDrawLayers();
       }
       due.letter = due.map = due.ways = due.way = false;
     });
+  }
+
+  /* What the classifier says of the letter that the generator has just drawn. */
+  function read() {
+    if (!classifier) return;
+    reading = Classifier.read(classifier, network.layers[network.layers.length - 1].values);
+    const sure = reading.certainty >= network.recognisedAt;
+    const texts = { name: sure ? reading.name : `${reading.name}?`, certainty: `${Math.round(100 * reading.certainty)}% certain` };
+    for (const [name, text] of Object.entries(texts)) if ($(name).textContent !== text) $(name).textContent = text;
   }
 
   /* The map is drawn letter by letter, from the middle outwards, some milliseconds in each frame. */
@@ -247,38 +262,110 @@
     for (const [axis, chosen] of [["across", 0], ["up", 1]]) {
       $(axis).replaceChildren(...directions.map(({ name }) => new Option(title(name), name)));
       $(axis).selectedIndex = chosen;
-      $(axis).addEventListener("change", () => {
-        showSteps();
-        changed({ map: true });
-        announce($("across").value === $("up").value ? "Both ways of the map are the same direction." : `The map shows ${$("across").value} and ${$("up").value}.`);
-      });
     }
   }
 
+  const CELL = (2 * LIMIT) / (CELLS - 1);
+
   function wireMap() {
-    const map = $("map"), cell = (2 * LIMIT) / (CELLS - 1);
+    const map = $("map");
     const go = (event) => {
       const box = map.getBoundingClientRect();
-      const at = (share) => (share - 0.5) * CELLS * cell;
+      const whole = (value) => (goal ? Math.round(value) : value); // a goal is played from letter to letter
+      const at = (share) => whole((share - 0.5) * CELLS) * CELL;
       move({ [$("up").value]: -at((event.clientY - box.top) / box.height), [$("across").value]: at((event.clientX - box.left) / box.width) });
     };
-    let dragging = false;
-    map.addEventListener("pointerdown", (event) => { dragging = true; map.setPointerCapture(event.pointerId); go(event); });
-    map.addEventListener("pointermove", (event) => { if (dragging) go(event); });
-    for (const name of ["pointerup", "pointercancel"]) {
-      map.addEventListener(name, () => { if (dragging) announce(`${position()}.`); dragging = false; });
-    }
+    let dragging = false, from = null; // where a finger went down that may still become a swipe, which scrolls the page
+    map.addEventListener("pointerdown", (event) => {
+      dragging = true;
+      from = event.pointerType === "touch" ? event : null;
+      if (from) return;
+      map.setPointerCapture(event.pointerId);
+      go(event);
+    });
+    map.addEventListener("pointermove", (event) => {
+      if (!dragging) return;
+      if (from) {
+        const dx = Math.abs(event.clientX - from.clientX), dy = Math.abs(event.clientY - from.clientY);
+        if (dx < 8 || dx < dy) return;
+        from = null;
+      }
+      go(event);
+    });
+    map.addEventListener("pointerup", (event) => {
+      if (!dragging) return;
+      dragging = false;
+      go(event);
+      announce(`${position()}.`);
+    });
+    map.addEventListener("pointercancel", () => { dragging = false; });
     const MOVES = { ArrowLeft: ["across", -1], ArrowRight: ["across", 1], ArrowUp: ["up", 1], ArrowDown: ["up", -1] };
     map.addEventListener("keydown", (event) => {
       const wanted = MOVES[event.key];
       if (event.key === "Home") move({ [$("across").value]: 0, [$("up").value]: 0 });
       else if (wanted) {
         const name = $(wanted[0]).value;
-        move({ [name]: steps[name] + wanted[1] * (event.shiftKey ? 1 : 0.25) });
-      } else return;
+        move({ [name]: steps[name] + wanted[1] * (goal ? CELL : event.shiftKey ? 1 : 0.25) });
+      } else if (event.key === "Enter" && goal) return goOn();
+      else return;
       event.preventDefault();
       announce(`${position()}.`);
     });
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- goals
+
+  /* The two directions of the next move take the place of all others. */
+  function nextMap() {
+    directions = goal.next().map((vector, i) => ({ name: i ? "up" : "across", ends: ["", ""], vector }));
+    base = goal.latent;
+    makeSliders();
+  }
+
+  function beginGoal(chosen) {
+    goal = Goals.begin(chosen, network.latentSize);
+    nextMap();
+    showGoal();
+    restart("Put the ring on a letter, and press Move here.");
+  }
+
+  function endGoal() {
+    goal = null;
+    $("goal").value = "";
+    directions = network.directions.slice();
+    drawChance();
+    makeSliders();
+    showGoal();
+  }
+
+  function showGoal(text) {
+    $("task").textContent = !goal ? "" : text || `${goal.start} to ${goal.target}: ${Goals.count(goal.moves)} so far, fewest ${goal.fewest}`;
+    $("move").hidden = $("again").hidden = !goal;
+    $("move").disabled = !goal || goal.done === true;
+    root.classList.toggle("le-playing", Boolean(goal));
+  }
+
+  function goOn() {
+    if (goal.done || !classifier) return;
+    if (!directions.some(({ name }) => steps[name])) return announce("Put the ring on another letter first.");
+    Generator.run(network, goal.latent = latent());
+    read();
+    goal.moves += 1;
+    goal.done = Goals.isReached(goal, reading, network.recognisedAt);
+    nextMap();
+    const words = `${reading.name}, ${Math.round(100 * reading.certainty)}% certain`;
+    restart(`The letter is now ${words}.`);
+    showGoal(goal.done ? `There: ${words}, in ${Goals.count(goal.moves)}; the fewest are ${goal.fewest}.` : "");
+  }
+
+  function wireGoals() {
+    for (const [place, { start, target, fewest }] of network.goals.entries()) {
+      $("goal").append(new Option(`${start} to ${target} (${Goals.count(fewest)})`, place));
+    }
+    const chosen = () => network.goals[$("goal").value];
+    $("goal").addEventListener("change", () => (chosen() ? beginGoal(chosen()) : start(base, "Look around.")));
+    $("move").addEventListener("click", goOn);
+    $("again").addEventListener("click", () => beginGoal(chosen()));
   }
 
   function wireButtons() {
@@ -286,8 +373,15 @@
       drawChance();
       start(Latents.draw(network.latentSize, chance), "A new latent, drawn from the normal distribution.");
     });
-    $("middle").addEventListener("click", () => start(base, "Back in the middle of the map."));
+    $("middle").addEventListener("click", () => restart("Back in the middle of the map."));
     $("keep").addEventListener("click", () => keep(latent(), `Kept as letter ${Math.min(MOST_KEPT, kept.length + 1)}; the way below now leads to it.`));
+    for (const axis of ["across", "up"]) {
+      $(axis).addEventListener("change", () => {
+        showSteps();
+        changed({ map: true });
+        announce($("across").value === $("up").value ? "Both ways of the map are the same direction." : `The map shows ${$("across").value} and ${$("up").value}.`);
+      });
+    }
     for (const name of ["from", "to"]) $(name).addEventListener("change", () => { due.ways = true; changed(); });
     $("way").addEventListener("input", () => { due.way = true; changed(); });
     for (const kind of Object.keys(WAYS)) {
@@ -319,6 +413,7 @@
     makeLayers();
     wireMap();
     wireButtons();
+    wireGoals();
     $("apparatus").hidden = false;
     $("fallback").hidden = true;
     kept = network.watched.slice();
@@ -326,11 +421,13 @@
     showKept(0, 1);
     for (const name of TOUCHES) root.addEventListener(name, sharpenOnce);
     root.classList.add("le-ready");
+    Classifier.load().then((found) => { classifier = found; changed(); }, (error) => announce(error.message));
   }, (error) => { $("fallback").textContent = error.message; });
 
   // For the tests: the state as data, and the generator's answer to any latent.
   window.latentExplorer = {
-    state: () => ({ exact: network.exact, latent: latent(), base, steps: { ...steps }, kept, waiting: scheduled || painting || layersTimer !== null, directions }),
+    state: () => ({ exact: network.exact, latent: latent(), base, steps: { ...steps }, kept, reading, goal: goal && { ...goal }, waiting: !classifier || scheduled || painting || layersTimer !== null, directions }),
     outputs: (z) => { Generator.run(network, z); return network.layers.map(({ shape, values }) => ({ shape, values: [...values] })); },
+    probabilities: (z) => Classifier.probabilities(classifier, Generator.run(network, z)),
   };
 })();

@@ -230,7 +230,8 @@ const Engine = (() => {
   function apply(parameters, inputs, activation) {
     let hidden = inputs;
     for (let i = 0; i < parameters.length; i += 2) {
-      hidden = addRow(product(hidden, parameters[i], false, true), parameters[i + 1]);
+      hidden = product(hidden, parameters[i], false, true);
+      if (parameters[i + 1]) hidden = addRow(hidden, parameters[i + 1]); // the line of the Dirac game has none
       if (i + 2 < parameters.length) hidden = ACTIVATIONS[activation](hidden);
     }
     return hidden;

@@ -6,7 +6,7 @@ const Game = (() => {
 
   /* Everything that decides the outcome. The page's controls, the presets and the shared links all write this. */
   const DEFAULTS = {
-    data: "ring", // ring, grid, spiral, drawn
+    data: "ring", // ring, grid, spiral, point, drawn
     game: "non-saturating", // a name of GAMES
     generatorRate: 1e-3,
     discriminatorRate: 1e-3,
@@ -15,11 +15,14 @@ const Game = (() => {
     clipLimit: 0.1, // for the game wasserstein-clipping
     penaltyWeight: 1, // for the games with a penalty
     activation: "tanh",
+    learning: "both", // or the discriminator alone, or the generator alone
+    headStart: 0, // steps of the discriminator before the game begins
     seed: 1,
     drawn: [], // x, y, x, y, ... within the plane
   };
 
   const LATENTS = 8, WIDTH = 32, BATCH = 64, PLANE = 1.5, BINS = 12; // the plane is [-PLANE, PLANE] squared
+  const LEAST_SHARE = 0.01; // of the points, or a mode does not count: some fall near every mode by chance
 
   // ------------------------------------------------------------------------------------------------- random numbers
 
@@ -37,8 +40,8 @@ const Game = (() => {
   /* A number from N(0, 1), after Box and Muller. */
   const normal = (random) => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
-  const latents = (random, count) =>
-    E.constant(count, LATENTS, Float64Array.from({ length: count * LATENTS }, () => normal(random)));
+  const latents = (random, count, data) => // a point needs no noise
+    E.constant(count, LATENTS, Float64Array.from({ length: count * LATENTS }, () => (data === "point" ? 0 : normal(random))));
 
   // ----------------------------------------------------------------------------------------------------------- data
 
@@ -60,6 +63,7 @@ const Game = (() => {
     const around = (x, y, sigma) => [x + sigma * normal(random), y + sigma * normal(random)];
     const mixture = MIXTURES[settings.data];
     if (mixture) return () => around(...mixture.centres[Math.floor(random() * mixture.centres.length)], mixture.sigma);
+    if (settings.data === "point") return () => [0, 0];
     if (settings.data === "spiral") {
       return () => {
         const turn = Math.sqrt(random()), angle = 4 * Math.PI * turn; // evenly along the curve, nearly
@@ -151,22 +155,28 @@ const Game = (() => {
 
   function start(settings) {
     const random = randomNumbers(settings.seed);
-    const generator = E.perceptron([LATENTS, WIDTH, WIDTH, 2], random);
-    const discriminator = E.perceptron([2, WIDTH, WIDTH, 1], random);
+    const isDirac = settings.data === "point"; // the generator is one point, the discriminator a line through 0
+    const generator = isDirac ? [E.variable(2, LATENTS, new Float64Array(2 * LATENTS)), E.variable(1, 2, Float64Array.of(0.9, 0))]
+      : E.perceptron([LATENTS, WIDTH, WIDTH, 2], random);
+    const discriminator = isDirac ? [E.variable(1, 2, Float64Array.of(0, 0.9))] : E.perceptron([2, WIDTH, WIDTH, 1], random);
     const watching = randomNumbers(settings.seed ^ 0x5eed); // what is looked at does not disturb the game
     const draw = source(settings, watching);
-    return {
+    const run = {
       settings, random, generator, discriminator,
       generatorState: E.adam(generator),
       discriminatorState: E.adam(discriminator),
       draw: source(settings, random),
       step: 0, // generator updates
-      losses: { discriminator: NaN, generator: NaN },
+      judged: 0, // discriminator updates
+      round: 0, // how often everybody who learns has had a turn
+      turn: 0, // updates in the round that is being played
       real: points(source(settings, random), BATCH),
-      watchedLatents: latents(watching, 512),
+      watchedLatents: latents(watching, 512, settings.data),
       watchedReal: points(draw, 512),
       reference: histogram(points(draw, 4096).values),
     };
+    for (let i = 0; i < settings.headStart; i++) updateDiscriminator(run);
+    return run;
   }
 
   const generate = (run, inputs) => E.apply(E.frozen(run.generator), inputs, run.settings.activation);
@@ -174,7 +184,7 @@ const Game = (() => {
   function updateDiscriminator(run) {
     const { settings, random, discriminator } = run;
     run.real = points(run.draw, BATCH);
-    const fake = generate(run, latents(random, BATCH));
+    const fake = generate(run, latents(random, BATCH, settings.data));
     const mix = settings.game === "wasserstein-penalty" ? Float64Array.from({ length: BATCH }, random) : null;
     const loss = discriminatorLoss(settings, discriminator, run.real, fake, mix);
     E.descend(discriminator, E.gradient(loss, discriminator), run.discriminatorState, settings.discriminatorRate);
@@ -184,24 +194,34 @@ const Game = (() => {
         values[i] = Math.min(limit, Math.max(-limit, values[i]));
       }
     }
-    run.losses.discriminator = loss.values[0];
+    run.judged += 1;
     E.forget();
   }
 
   function updateGenerator(run) {
     const { settings, random, generator } = run;
-    const fake = E.apply(generator, latents(random, BATCH), settings.activation);
+    const fake = E.apply(generator, latents(random, BATCH, settings.data), settings.activation);
     const loss = generatorLoss(settings, run.discriminator, run.discriminatorState, run.real, fake);
     E.descend(generator, E.gradient(loss, generator), run.generatorState, settings.generatorRate);
-    run.losses.generator = loss.values[0];
     run.step += 1;
     E.forget();
   }
 
-  /* One round: the discriminator's updates, then the generator's. */
+  /* The next update of a round, and whose it was: first the discriminator's, then the generator's. */
+  function update(run) {
+    const { learning, discriminatorSteps } = run.settings;
+    const judging = learning === "discriminator" ? 1 : learning === "generator" ? 0 : discriminatorSteps;
+    const isJudges = run.turn < judging;
+    if (isJudges) updateDiscriminator(run);
+    else updateGenerator(run);
+    run.turn += 1;
+    if (run.turn >= judging + (learning !== "discriminator")) [run.turn, run.round] = [0, run.round + 1];
+    return isJudges ? "discriminator" : "generator";
+  }
+
+  /* What is left of this round. */
   function advance(run) {
-    for (let i = 0; i < run.settings.discriminatorSteps; i++) updateDiscriminator(run);
-    updateGenerator(run);
+    do update(run); while (run.turn);
   }
 
   // -------------------------------------------------------------------------------------------------------- looking
@@ -232,8 +252,29 @@ const Game = (() => {
     return result;
   }
 
-  /* Modes hit, share of good points (within 3 sigma of a centre) and KL(modes hit || uniform) in nats, as
-     dcgan_core.laboratory.mixtures.mode_statistics defines them; log M where no point is good. */
+  /* What both lose and what the discriminator says, on watched points: the mean of D(x), or of a critic's score. */
+  function judgement(run) {
+    const { settings, discriminator } = run, count = settings.game === "unrolled" ? BATCH : 160; // looking ahead is dear
+    const real = E.constant(count, 2, run.watchedReal.values.subarray(0, 2 * count));
+    const inputs = E.constant(count, LATENTS, run.watchedLatents.values.subarray(0, count * LATENTS));
+    const fake = generate(run, inputs), isCritic = settings.game.startsWith("wasserstein");
+    const says = (batch) => {
+      const scores = E.apply(E.frozen(discriminator), batch, settings.activation).values;
+      return scores.reduce((sum, score) => sum + (isCritic ? score : E.logistic(score)), 0) / count;
+    };
+    const result = {
+      lossOfDiscriminator: discriminatorLoss(settings, discriminator, real, fake, new Float64Array(count).fill(0.5)).values[0],
+      lossOfGenerator: generatorLoss(settings, discriminator, run.discriminatorState, real, fake).values[0],
+      saysOfReal: says(real),
+      saysOfFake: says(fake),
+    };
+    E.forget();
+    return result;
+  }
+
+  /* Modes covered, share of good points (within 3 sigma of a centre) and KL(modes of good points || uniform) in nats,
+     as dcgan_core.laboratory.mixtures.mode_statistics defines them, but that a mode needs LEAST_SHARE of the points;
+     KL is log M where no point is good. */
   function modeStatistics(mixture, values) {
     const counts = new Array(mixture.centres.length).fill(0);
     for (let i = 0; i < values.length; i += 2) {
@@ -248,7 +289,7 @@ const Game = (() => {
     const entropy = counts.reduce((sum, n) => (n ? sum - (n / good) * Math.log(n / good) : sum), 0);
     return {
       counts,
-      covered: counts.filter(Boolean).length,
+      covered: counts.filter((n) => n >= LEAST_SHARE * (values.length / 2)).length,
       good: good / (values.length / 2),
       kl: Math.max(0, Math.log(counts.length) - entropy),
     };
@@ -283,14 +324,16 @@ const Game = (() => {
     E.forget();
     const mixture = MIXTURES[run.settings.data];
     const distance = jensenShannon(histogram(made), run.reference);
-    const common = { step: run.step, distance, finite: made.every(Number.isFinite) };
+    const away = run.settings.data === "point" ? { away: Math.hypot(made[0], made[1]) } : {};
+    const outside = histogram(made)[BINS * BINS]; // the share of the points that the plane does not show
+    const common = { step: run.step, round: run.round, distance, outside, ...away, finite: made.every(Number.isFinite) };
     return mixture ? { ...common, ...modeStatistics(mixture, made) } : common;
   }
 
   return {
     BATCH, BINS, DEFAULTS, GAMES, LATENTS, MIXTURES, PLANE, WIDTH, advance, discriminatorLoss, generatorLoss, histogram,
-    jensenShannon, look, measure, modeStatistics, normal, randomNumbers, start, surface, updateDiscriminator,
-    updateGenerator,
+    jensenShannon, judgement, look, measure, modeStatistics, normal, randomNumbers, start, surface, update,
+    updateDiscriminator, updateGenerator,
   };
 })();
 

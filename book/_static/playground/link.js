@@ -11,7 +11,7 @@ const Link = (() => {
 
   /* What each setting may be: the limits of the page's controls. A map, because an object has names of its own. */
   const KNOWN = new Map(Object.entries({
-    data: oneOf("ring", "grid", "spiral", "drawn"),
+    data: oneOf("ring", "grid", "spiral", "point", "drawn"),
     game: oneOf(...Object.keys(G.GAMES)),
     generatorRate: between(1e-5, 10 ** -1.5),
     discriminatorRate: between(1e-5, 10 ** -1.5),
@@ -20,6 +20,8 @@ const Link = (() => {
     clipLimit: between(10 ** -2.5, 1),
     penaltyWeight: between(0.01, 10 ** 1.5),
     activation: oneOf("relu", "tanh"),
+    learning: oneOf("both", "discriminator", "generator"),
+    headStart: whole(0, 100),
     seed: whole(0, 99999),
   }));
   const MOST_DRAWN = 400; // numbers, two a point
