@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dcgan_core.data.files import printable
+from dcgan_core.data.old_names import SPOKEN, UNKNOWN
 from dcgan_core.data.parts import Layout
 from dcgan_core.data.reading import DARK, PALE, Reading
 
@@ -76,12 +77,21 @@ def enlarged(reading: Reading) -> list[str]:
 def advice(reading: Reading, channels: int, parts: Layout) -> list[str]:
     """What makes a training on these images likely to disappoint, and what may help: sentences, if there are any."""
     return [
+        *_on_names(reading),
         *_on_their_number(reading),
         *_on_tones(reading),
         *_on_kinds(reading, channels),
         *_on_shapes(reading),
         *_on_classes(parts),
     ]
+
+
+def _on_names(reading: Reading) -> Iterator[str]:
+    encoding = reading.source.encoding
+    if encoding == UNKNOWN:
+        yield "the zip does not say how its names are encoded, and no usual encoding makes words of them: some are odd."
+    elif encoding:
+        yield f"the zip does not say how its names are encoded: they are read as {SPOKEN[encoding]}, which is a guess."
 
 
 def _on_their_number(reading: Reading) -> Iterator[str]:
