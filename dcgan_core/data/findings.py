@@ -169,11 +169,13 @@ def in_common(pixels: np.ndarray) -> float:
     The letters of `glyphs` have 0.5, and the scenes of chapter 18, whose houses stand anywhere, 0.1.
     """
     places = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_COMPARED)).round().astype(int)
-    num, channels, size, _ = pixels[places].shape
+    channels, size = pixels.shape[1:3]
     step = max(1, size // 8)
     sides = size // step
-    whole = pixels[places, :, : sides * step, : sides * step]
-    cells = whole.reshape(num, channels, sides, step, sides, step).mean(axis=(3, 5))
+    cells = np.empty((len(places), channels, sides, sides))
+    for number, place in enumerate(places):
+        whole = pixels[place, :, : sides * step, : sides * step]
+        cells[number] = whole.reshape(channels, sides, step, sides, step).mean(axis=(2, 4))
     common, own = cells.mean(axis=0).var(axis=(1, 2)).mean(), cells.var(axis=0).mean()
     return float(common / max(common + own, 1e-9))
 

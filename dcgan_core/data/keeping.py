@@ -96,5 +96,6 @@ class Keeper:
                 "choose smaller images (--image-size)."
             )
         larger = np.empty(shape, np.uint8)
-        larger[: self.num] = self._memory[: self.num]
+        held = self._memory[: self.num]  # none yet, if they are in a file
+        larger[: len(held)] = held
         self._memory = larger

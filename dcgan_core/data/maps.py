@@ -83,7 +83,11 @@ class Writer:
         self.num = 0
         self._file = path.open("xb", buffering=0)  # what does not reach the disk fails at once
         self._total = xxhash.xxh3_128()
-        self._write(bytes(HEAD))
+        try:
+            self._write(bytes(HEAD))
+        except BaseException:
+            self.abandon()
+            raise
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

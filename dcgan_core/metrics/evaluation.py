@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -74,6 +74,11 @@ class Judge:
         Raises `InvalidInput` for other images, and for a single one.
         """
         return self._report(*self.measure(images))
+
+    def report_of_parts(self, parts: Iterable[Tensor]) -> dict[str, Any]:
+        """The same of images that are too many to be there at once."""
+        measured = [self.measure(part) for part in parts]
+        return self._report(*(torch.cat(both) for both in zip(*measured, strict=True)))
 
     def full_report(self, images: Tensor) -> dict[str, Any]:
         """`report`, and what takes seconds: kernel distance, precision, recall, nearest-neighbour accuracy, copies.
