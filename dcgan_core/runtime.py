@@ -6,11 +6,9 @@ import os
 import platform
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -219,39 +217,10 @@ def refuse_too_large(what: str, num_bytes: float, device: torch.device) -> None:
 
 
 def host_memory() -> int:
-    """Bytes of memory that the computer has, or a container's share of them."""
+    """Bytes of memory that the computer has."""
     if hasattr(os, "sysconf") and {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(os.sysconf_names):
-        return min(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits())
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return 2**40  # Windows does not say
-
-
-def _limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """The limits of memory of the control groups that this process is in, of either version; 2^63 is always there.
-
-    A container sees its own group as the root.
-    """
-    found = [2**63]
-    try:
-        lines = [line.split(":", 2) for line in groups.read_text().splitlines()]
-    except OSError:  # not Linux
-        return found
-    for _, controllers, group in lines:
-        folder, name = {"": (root, "memory.max"), "memory": (root / "memory", "memory.limit_in_bytes")}.get(
-            controllers, (None, "")
-        )
-        if folder is not None:
-            inner = folder / group.lstrip("/")
-            for place in (inner, *inner.parents):
-                with suppress(OSError, ValueError):  # not there, or "max"
-                    found.append(int((place / name).read_text()))
-                if place == folder:
-                    break
-    return found
-
-
-def memory_for_images() -> float:
-    """Bytes that images may take of the memory. What works on them takes up to twice as much again."""
-    return host_memory() / 3
 
 
 def seed_everything(seed: int) -> None:

@@ -48,6 +48,7 @@ HOUSE: dict[str, tuple[str, ...]] = {  # rooms from the top down; a folder's own
         "pebbles",
         "drums",
         "maps",
+        "memory",
         "cache",
         "keeping",
         "progress",

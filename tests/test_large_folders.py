@@ -17,7 +17,7 @@ from PIL import Image
 
 from dcgan_core import runtime
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Batches, Dataset, cache, keeping, load_folder, maps, reading
+from dcgan_core.data import Batches, Dataset, cache, keeping, load_folder, maps, memory, reading
 from dcgan_core.data.files import find_files
 from dcgan_core.data.folder import read_images
 from dcgan_core.data.maps import Writer
@@ -413,9 +413,9 @@ def test_the_memory_of_a_container_is_its_share(tmp_path):
     (root / "a" / "b").mkdir(parents=True)
     (root / "memory" / "c").mkdir(parents=True)
     groups.write_text("3:cpu,cpuacct:/a\n4:memory:/c\n0::/a/b\n")
-    assert min(runtime._limits(groups, root)) == 2**63
+    assert min(memory._limits(groups, root)) == 2**63
     (root / "a" / "b" / "memory.max").write_text("max\n")
-    assert min(runtime._limits(groups, root)) == 2**63
+    assert min(memory._limits(groups, root)) == 2**63
     for place, limit in (
         ("a/memory.max", 5_000),
         ("memory.max", 4_000),
@@ -423,8 +423,8 @@ def test_the_memory_of_a_container_is_its_share(tmp_path):
         ("memory/memory.limit_in_bytes", 2_000),
     ):
         (root / place).write_text(f"{limit}\n")
-        assert min(runtime._limits(groups, root)) == limit
-    assert runtime._limits(tmp_path / "missing", root) == [2**63]
+        assert min(memory._limits(groups, root)) == limit
+    assert memory._limits(tmp_path / "missing", root) == [2**63]
 
 
 def test_the_checksum_of_a_run_s_images_is_that_of_all_their_pixels():

@@ -695,6 +695,7 @@ def test_encrypted_and_damaged_members_are_named(tmp_path, own_cache):
         ("cat.jpg", "a single file: put your images into a folder"),
         ("film.mp4", "a video: save its frames"),
         ("photos.tar.gz", "unpack it, or make a zip"),
+        ("arrays.npz", "a file of arrays, a table or weights: save the images"),
         ("photos/*.jpg", "a pattern"),
         ("https://example.org/photos", "an address: download"),
         ("a" * 300, "neither a data set"),
@@ -704,7 +705,7 @@ def test_encrypted_and_damaged_members_are_named(tmp_path, own_cache):
 )
 def test_what_is_no_folder_gets_one_sentence_that_says_what_to_do(tmp_path, monkeypatch, name, words):
     monkeypatch.chdir(tmp_path)
-    if name in ("cat.jpg", "film.mp4", "photos.tar.gz"):
+    if name in ("cat.jpg", "film.mp4", "photos.tar.gz", "arrays.npz"):
         Path(name).write_bytes(b"x")
     with pytest.raises(InvalidInput, match=words.replace("(", r"\(")) as caught:
         load(name, image_size=16)

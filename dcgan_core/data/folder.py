@@ -15,7 +15,7 @@ from dcgan_core.config import CHANNELS, Fit, InvalidInput
 from dcgan_core.data import findings
 from dcgan_core.data.batches import Dataset
 from dcgan_core.data.files import find_files, printable
-from dcgan_core.data.foreign import ARCHIVES, VIDEOS
+from dcgan_core.data.foreign import ARCHIVES, TABLES, VIDEOS
 from dcgan_core.data.parts import FEWEST, Layout, choose_held_out, layout
 from dcgan_core.data.reading import Reading, read
 from dcgan_core.data.subsets import subset
@@ -86,10 +86,13 @@ def read_images(folder: str | Path, *, image_size: int, fit: Fit = "crop", progr
         found = "it is empty"
         if reasons:
             details = "; ".join(f"{count}: {reason}" for reason, count in reasons)
-            found = f"none of its {len(reading.left_out)} files can be read as an image ({details})"
+            number = len(reading.left_out)
+            which = f"none of its {number} files can" if number > 1 else "its only file cannot"
+            found = f"{which} be read as an image ({details})"
         elif hidden := reading.source.num_hidden:
             found = f"it holds nothing but hidden or system files and folders ({hidden}), which are skipped"
-        raise InvalidInput(f"the folder {str(path)!r} has no usable image: {found}.")
+        what = "zip" if path.is_file() else "folder"
+        raise InvalidInput(f"the {what} {str(path)!r} has no usable image: {found}.")
     return reading
 
 
@@ -106,6 +109,8 @@ def check_is_source(path: Path) -> None:
         what = "a video: save its frames as pictures (ffmpeg -i FILM frames/%05d.png) and name their folder"
     elif is_file and suffix in ARCHIVES:
         what = "an archive of a kind that is not read: unpack it, or make a zip of it"
+    elif is_file and suffix in TABLES:
+        what = "a file of arrays, a table or weights: save the images in it as PNG into a folder and name the folder"
     elif is_file:
         what = "a single file: put your images into a folder and name the folder"
     elif any(one in name for one in "*?["):

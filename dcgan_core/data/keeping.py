@@ -13,7 +13,7 @@ from dcgan_core.config import InvalidInput
 from dcgan_core.data import cache
 from dcgan_core.data.cache import Cached, Entry
 from dcgan_core.data.maps import Writer
-from dcgan_core.runtime import memory_for_images
+from dcgan_core.data.memory import memory_for_images
 
 
 class Keeper:

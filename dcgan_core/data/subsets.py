@@ -12,10 +12,10 @@ from torch import Tensor
 from dcgan_core.config import InvalidInput
 from dcgan_core.data import cache
 from dcgan_core.data.maps import Writer, in_parts
+from dcgan_core.data.memory import memory_for_images
 from dcgan_core.data.pixels import luminance
 from dcgan_core.data.progress import progress_bar
 from dcgan_core.data.reading import SHOW_AFTER, Reading
-from dcgan_core.runtime import memory_for_images
 
 
 def subset(reading: Reading, rows: np.ndarray | None, channels: int, *, progress: bool = True) -> tuple[Tensor, bool]:
