@@ -850,15 +850,23 @@ def test_a_data_set_of_numbers_that_are_no_pixels_is_refused_in_one_sentence(ima
         Dataset("mine", images, None, ())
 
 
-def test_reading_takes_at_most_three_times_the_memory_of_the_images(tmp_path, own_cache):
-    """Counted by Python and NumPy, which is all but the pictures that are just being decoded."""
+@pytest.mark.parametrize(("kept", "split"), [("on", "all"), ("on", "train"), ("off", "all"), ("off", "train")])
+def test_reading_takes_at_most_three_times_the_memory_of_the_images(tmp_path, own_cache, monkeypatch, kept, split):
+    """Counted by Python and NumPy, which is all but the pictures that are just being decoded. All images that are kept
+    are a map of their file, and take none.
+    """
     folder = fill(tmp_path / "images", [f"{number:03}.png" for number in range(300)], colour=True)
     load_folder(folder, image_size=16)  # imports what it needs
+    if kept == "off":
+        monkeypatch.setenv(cache.FOLDER, "off")
     tracemalloc.start()
-    images = load_folder(folder, image_size=128, say=False).images
+    images = load_folder(folder, image_size=128, split=split, say=False).images
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert images.numel() < peak < 3 * images.numel()
+    if (kept, split) == ("on", "all"):
+        assert peak < images.numel() / 2
+    else:
+        assert images.numel() < peak < 3 * images.numel()
 
 
 # Anything at all
