@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import xxhash
 
-CHUNK = 2**24  # bytes that are handled at a time
+CHUNK = 2**22  # bytes that are handled at a time
 HEAD = 128  # bytes of NumPy's head, whatever the shape
 # Linux refuses a private map that is larger than the memory, unless it is told that little of it will be changed.
 MAP_NORESERVE = 0x4000  # `mmap` names it from Python 3.13 on

@@ -95,7 +95,7 @@ def _are_words(text: str, alphabet: str) -> bool:
     longest = 0
     for word in re.findall(r"[^\W\d_]*[^\x00-\x7f]+[^\W\d_]*", text):
         foreign = [one for one in word if not one.isascii()]
-        if not all(one.isalpha() and unicodedata.name(one, "").startswith(alphabet) for one in foreign):
+        if not all(unicodedata.name(one, "").startswith(alphabet) for one in foreign):
             return False
         if alphabet == "LATIN" and (len(foreign) == len(word) > 1 or re.search(r"[^\x00-\x7f]{3}", word)):
             return False  # accents stand alone or in pairs, and not without other letters
