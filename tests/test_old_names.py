@@ -85,9 +85,9 @@ def test_a_single_word_is_enough_where_the_first_encodings_that_are_tried_are_me
     assert read_names([f"{word}.png".encode(encoding)])[0] == [f"{word}.png"]
 
 
-@pytest.mark.parametrize(("word", "encoding"), [("été", "cp1252"), ("犬", "cp932")])
+@pytest.mark.parametrize(("word", "encoding"), [("été", "cp1252"), ("犬", "cp932"), ("猫", "cp932")])
 def test_what_would_mix_alphabets_or_be_nothing_but_accents_is_read_in_another_way(word, encoding):
-    """They would be "щtщ" in the encoding for Cyrillic, and "îó" in that of the format."""
+    """They would be "щtщ" in the encoding for Cyrillic, and "îó" and "öL" in that of the format."""
     assert read_names([f"{word}.png".encode(encoding)]) == ([f"{word}.png"], encoding)
 
 
