@@ -179,7 +179,12 @@ class _Session:
         parallel.by_first(machine, note_data, out, dataset)
         own = parallel.own_rows(config.images_per_step, config.discriminator_steps, machine)
         self.batches = Batches(
-            dataset.images, batch_size=config.images_per_step, seed=config.seed, own=own, device=machine.device
+            dataset.images,
+            batch_size=config.images_per_step,
+            seed=config.seed,
+            own=own,
+            device=machine.device,
+            on_disk=dataset.on_disk,
         )
         if self.batches.note and progress and machine.rank == 0:
             print(self.batches.note, file=sys.stderr)
@@ -198,7 +203,7 @@ class _Session:
             if state.step == 0:
                 self.show()
             step, facts = ready(state, machine)
-            parallel.by_first(machine, folder.note, self.out, facts)
+            parallel.by_first(machine, folder.note, self.out, facts | {"images": self.batches.where})
             with self.clock_and_bar():
                 self.finish_line()
                 while not self.ended():

@@ -292,7 +292,7 @@ def test_many_unreadable_files_are_counted_not_listed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("files", "reason"), [([], "it is empty"), (["notes.txt"], "none of its 1 files can be read as an image")]
+    ("files", "reason"), [([], "it is empty"), (["notes.txt"], "its only file cannot be read as an image")]
 )
 def test_a_folder_without_images_is_one_sentence(tmp_path, files, reason):
     for name in files:

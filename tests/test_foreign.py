@@ -38,6 +38,14 @@ FILES = [
     ("nothing.png", b"", "empty"),
     ("labels.csv", b"file,label\na.png,cat\n", NOT_AN_IMAGE),
     ("noise.jpg", bytes(range(1, 60)), NOT_AN_IMAGE),
+    ("images.npz", b"PK\3\4" + bytes(40), "save the images in it as PNG"),
+    ("images", b"\x93NUMPY\1\0" + bytes(40), "arrays, a table or weights"),
+    ("images.h5", b"\x89HDF\r\n\x1a\n" + bytes(40), "arrays, a table or weights"),
+    ("train-00000.parquet", b"PAR1" + bytes(40), "arrays, a table or weights"),
+    ("shard", b"PAR1" + bytes(40), "arrays, a table or weights"),
+    ("weights.pt", b"PK\3\4" + bytes(40), "arrays, a table or weights"),
+    ("photos.tar", bytes(600), "an archive within"),
+    ("wind.grib", b"GRIB\0\0\0\1" + bytes(40), "not readable as an image"),
 ]
 
 
@@ -49,7 +57,7 @@ def test_what_is_no_picture_is_named_with_what_to_do(tmp_path, name, content, wo
     assert found.names == ("good.png",) and words in found.left_out[name]
 
 
-@pytest.mark.parametrize("name", ["a.zip", "a.mp4", "a.nef", "a.svg", "a.pdf", "a.txt", "a"])
+@pytest.mark.parametrize("name", ["a.zip", "a.npz", "a.mp4", "a.nef", "a.svg", "a.pdf", "a.txt", "a"])
 def test_a_picture_counts_as_one_whatever_its_name_ends_with(tmp_path, name):
     good(tmp_path)
     (tmp_path / "good.png").rename(tmp_path / name)

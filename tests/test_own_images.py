@@ -71,7 +71,7 @@ def test_a_run_whose_images_do_not_fit_says_so_and_is_the_same(coloured_folder, 
     assert "stay in the computer's memory" not in capsys.readouterr().err
     monkeypatch.setattr("dcgan_core.data.batches.host_memory", lambda: 1)
     parts = train(small(coloured_folder), tmp_path / "parts", machine=cpu)
-    assert "stay in the computer's memory or on its disk" in capsys.readouterr().err
+    assert "stay in the computer's memory: each batch is read ahead." in capsys.readouterr().err
     pairs = zip(whole.generator.state_dict().values(), parts.generator.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
 

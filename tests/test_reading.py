@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xxhash
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from dcgan_core.config import InvalidInput
-from dcgan_core.data import Dataset, cache, files, glyphs, load, load_folder, reading, scenes
+from dcgan_core.data import Dataset, cache, files, glyphs, load, load_folder, maps, reading, scenes
 from dcgan_core.data.findings import in_common
 from dcgan_core.data.folder import read_images
 from dcgan_core.data.parts import choose_held_out, layout
@@ -322,7 +323,7 @@ def test_channels_follow_the_images(tmp_path, num_coloured, channels, own_cache)
 
 def test_grey_and_colour_that_are_asked_for_are_those_of_the_same_pixels(tmp_path, monkeypatch):
     """Whether channels are given or found: a run that goes on names them, and must get the images that it had."""
-    monkeypatch.setattr("dcgan_core.data.folder.CHUNK", 3)  # of four images
+    monkeypatch.setattr(maps, "CHUNK", 3 * 3 * 16 * 16)  # three of four images
     fill(tmp_path, [f"{number}.png" for number in range(4)], colour=True)
     found, colour, grey = (load_folder(tmp_path, image_size=16, channels=channels).images for channels in (None, 3, 1))
     assert torch.equal(found, colour)
@@ -388,6 +389,7 @@ def test_known_images_keep_their_pixels_when_others_come_before_or_after_them(tm
 def test_a_damaged_cache_is_as_good_as_none(tmp_path_factory, which, keep, changes):
     folder = fill(tmp_path_factory.mktemp("damaged"), ["a.png", "b.png"])
     fresh = read_images(folder, image_size=16)
+    expected = fresh.pixels.copy()  # else a map of the file that is changed
     place = cache.place_of(folder, 16, "crop")
     file = sorted(place.iterdir())[which]
     content = bytearray(file.read_bytes())
@@ -395,8 +397,8 @@ def test_a_damaged_cache_is_as_good_as_none(tmp_path_factory, which, keep, chang
         content[int(where * (len(content) - 1))] = value
     file.write_bytes(content[: int(keep * len(content))])
     again = read_images(folder, image_size=16)
-    np.testing.assert_array_equal(fresh.pixels, again.pixels)
-    assert fresh.names == again.names
+    np.testing.assert_array_equal(expected, again.pixels)
+    assert (fresh.names, fresh.entries) == (again.names, again.entries)
 
 
 @pytest.mark.parametrize("head", [b"{'descr':" + b" " * 109 + b"\n", b"(" * 117 + b"\n", b"\0" * 118])
@@ -412,12 +414,13 @@ def test_a_cache_whose_head_makes_no_sense_is_as_good_as_none(tmp_path, own_cach
 
 def test_a_single_wrong_bit_in_the_cache_is_noticed(tmp_path, own_cache, decoded):
     folder = fill(tmp_path / "images", ["a.png", "b.png"])
-    fresh = read_images(folder, image_size=16)
+    expected = read_images(folder, image_size=16).pixels.copy()
+    read_images(folder, image_size=16)
     (pixels,) = cache.place_of(folder, 16, "crop").glob("*.npy")
     content = bytearray(pixels.read_bytes())
     content[-1] ^= 1
     pixels.write_bytes(content)
-    np.testing.assert_array_equal(read_images(folder, image_size=16).pixels, fresh.pixels)
+    np.testing.assert_array_equal(read_images(folder, image_size=16).pixels, expected)
     assert len(decoded) == 4
 
 
@@ -433,7 +436,7 @@ def test_when_the_coloured_images_are_gone_the_others_are_kept_as_grey(tmp_path,
 
 def test_a_wrong_bit_far_behind_in_a_large_cache_is_noticed(tmp_path, own_cache, monkeypatch):
     """The sum is taken in parts, of which this cache has many."""
-    monkeypatch.setattr(cache, "CHUNK", 100)
+    monkeypatch.setattr(maps, "CHUNK", 100)
     folder = fill(tmp_path / "images", ["a.png", "b.png"])
     read_images(folder, image_size=16)
     place = cache.place_of(folder, 16, "crop")
@@ -467,7 +470,7 @@ def test_a_cache_that_is_read_is_used(tmp_path, own_cache):
     """So it is not deleted: what counts is when it was last needed, not when it was written."""
     folder = fill(tmp_path / "images", ["a.png"])
     read_images(folder, image_size=16)
-    index = cache.place_of(folder, 16, "crop") / "index.json"
+    index = cache.place_of(folder, 16, "crop") / cache.INDEX
     os.utime(index, (0, 0))
     read_images(folder, image_size=16)
     read_images(fill(tmp_path / "other", ["b.png"]), image_size=16)
@@ -486,16 +489,24 @@ def test_a_cache_with_foreign_entries_or_a_pickle_is_not_believed(tmp_path, own_
     folder = fill(tmp_path / "images", ["a.png"])
     read_images(folder, image_size=16)
     place = cache.place_of(folder, 16, "crop")
-    index = json.loads((place / "index.json").read_text())
+    pixels, entry, _ = (json.loads(line) for line in (place / cache.INDEX).read_text().splitlines())
+
+    def written(*lines: object) -> None:
+        content = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        checksum = json.dumps(xxhash.xxh3_128_hexdigest(content)).encode()
+        (place / cache.INDEX).write_bytes(content + checksum)
+
+    written(pixels, entry)
+    assert cache.load(place) is not None
     for change in ({"row": 7}, {"row": "0"}, {"unknown": 1}):
-        wrong = {"a.png": index["entries"]["a.png"] | change}
-        (place / "index.json").write_text(json.dumps(index | {"entries": wrong}))
+        written(pixels, [entry[0], entry[1] | change])
         assert cache.load(place) is None
-    for wrong in ([], None, 3, {"pixels": index["pixels"]}):
-        (place / "index.json").write_text(json.dumps(wrong))
+    for wrong in ([], [None, entry], [3, entry], [pixels, []], [pixels, "a.png"], [pixels]):
+        written(*wrong)
         assert cache.load(place) is None
-    (place / "index.json").write_text(json.dumps(index))
-    np.save(place / f"pixels-{index['pixels']}.npy", np.array([{}], dtype=object), allow_pickle=True)
+    written(pixels, entry)
+    (place / f"pixels-{pixels}.npy").unlink()
+    np.save(place / f"pixels-{pixels}.npy", np.array([{}], dtype=object), allow_pickle=True)
     assert cache.load(place) is None
     assert len(read_images(folder, image_size=16).names) == 1
 
@@ -513,14 +524,14 @@ def test_caches_that_nobody_uses_are_deleted(tmp_path, own_cache):
     for name in ("old", "recent", "new"):
         read_images(fill(tmp_path / name, ["a.png"]), image_size=16)
     old, recent = (cache.place_of(tmp_path / name, 16, "crop") for name in ("old", "recent"))
-    os.utime(old / "index.json", (0, 0))
+    os.utime(old / cache.INDEX, (0, 0))
     month_ago = time.time() - 30 * 86_400
-    os.utime(recent / "index.json", (month_ago, month_ago))
+    os.utime(recent / cache.INDEX, (month_ago, month_ago))
     noise(9).save(tmp_path / "new" / "b.png")
     read_images(tmp_path / "new", image_size=16)
     new = cache.place_of(tmp_path / "new", 16, "crop")
     assert not old.exists() and len(list(recent.iterdir())) == 2
-    assert sorted(path.suffix for path in new.iterdir()) == [".json", ".npy"]
+    assert sorted(path.suffix for path in new.iterdir()) == [".jsonl", ".npy"]
 
 
 def test_two_processes_read_the_same_folder_at_once(tmp_path, own_cache):
@@ -684,6 +695,7 @@ def test_encrypted_and_damaged_members_are_named(tmp_path, own_cache):
         ("cat.jpg", "a single file: put your images into a folder"),
         ("film.mp4", "a video: save its frames"),
         ("photos.tar.gz", "unpack it, or make a zip"),
+        ("arrays.npz", "a file of arrays, a table or weights: save the images"),
         ("photos/*.jpg", "a pattern"),
         ("https://example.org/photos", "an address: download"),
         ("a" * 300, "neither a data set"),
@@ -693,7 +705,7 @@ def test_encrypted_and_damaged_members_are_named(tmp_path, own_cache):
 )
 def test_what_is_no_folder_gets_one_sentence_that_says_what_to_do(tmp_path, monkeypatch, name, words):
     monkeypatch.chdir(tmp_path)
-    if name in ("cat.jpg", "film.mp4", "photos.tar.gz"):
+    if name in ("cat.jpg", "film.mp4", "photos.tar.gz", "arrays.npz"):
         Path(name).write_bytes(b"x")
     with pytest.raises(InvalidInput, match=words.replace("(", r"\(")) as caught:
         load(name, image_size=16)
@@ -838,15 +850,23 @@ def test_a_data_set_of_numbers_that_are_no_pixels_is_refused_in_one_sentence(ima
         Dataset("mine", images, None, ())
 
 
-def test_reading_takes_at_most_three_times_the_memory_of_the_images(tmp_path, own_cache):
-    """Counted by Python and NumPy, which is all but the pictures that are just being decoded."""
+@pytest.mark.parametrize(("kept", "split"), [("on", "all"), ("on", "train"), ("off", "all"), ("off", "train")])
+def test_reading_takes_at_most_three_times_the_memory_of_the_images(tmp_path, own_cache, monkeypatch, kept, split):
+    """Counted by Python and NumPy, which is all but the pictures that are just being decoded. All images that are kept
+    are a map of their file, and take none.
+    """
     folder = fill(tmp_path / "images", [f"{number:03}.png" for number in range(300)], colour=True)
     load_folder(folder, image_size=16)  # imports what it needs
+    if kept == "off":
+        monkeypatch.setenv(cache.FOLDER, "off")
     tracemalloc.start()
-    images = load_folder(folder, image_size=128, say=False).images
+    images = load_folder(folder, image_size=128, split=split, say=False).images
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert images.numel() < peak < 3 * images.numel()
+    if (kept, split) == ("on", "all"):
+        assert peak < images.numel() / 2
+    else:
+        assert images.numel() < peak < 3 * images.numel()
 
 
 # Anything at all

@@ -25,6 +25,7 @@ class Dataset:
     images: Tensor  # uint8 (N, C, S, S)
     labels: Tensor | None  # int64 (N,)
     class_names: tuple[str, ...]
+    on_disk: bool = False  # the images are a map of a file, as they are too many for the memory
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8:
@@ -65,17 +66,18 @@ def unscale(images: Tensor) -> Tensor:
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def _placed(images: Tensor, device: torch.device, limit: float | None) -> tuple[Tensor, str]:
+def _placed(images: Tensor, device: torch.device, limit: float | None, on_disk: bool) -> tuple[Tensor, str]:
     """The images on the device, or, if they would take more than `limit` bytes there, as they are; and why, if so."""
     if limit is None:
         limit = torch.cuda.mem_get_info(device)[0] / 2 if device.type == "cuda" else host_memory()
-    if images.numel() <= limit:
+    if images.numel() <= limit and not (on_disk and device.type == "cpu"):
         return images.to(device), ""
-    why = (
-        f"the images take {images.numel() / 1e9:,.3g} GB and stay in the computer's memory or on its disk, as they may "
-        f"take {limit / 1e9:,.3g} GB on {device.type}: each batch is copied ahead."
+    where = "on the computer's disk" if on_disk else "in the computer's memory"
+    limited = "" if device.type == "cpu" else f", as they may take {limit / 1e9:,.3g} GB on {device.type}"
+    return (
+        images,
+        f"the images take {images.numel() / 1e9:,.3g} GB and stay {where}{limited}: each batch is read ahead.",
     )
-    return images, why
 
 
 class Batches:
@@ -86,8 +88,8 @@ class Batches:
     each may take `own` rows of every batch alone.
 
     The images are moved to the `device` if they take at most `limit` bytes there: by default half of the memory that is
-    free on a GPU, or all that the computer has. Otherwise they stay in the computer's memory or on its disk, which
-    `note` says, and while a batch is used, a thread collects the next one.
+    free on a GPU, or all that the computer has. Otherwise, or if they are `on_disk`, they stay in the computer's memory
+    or on its disk, which `note` says, and while a batch is used, a thread collects the next one.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Batches:
         own: Sequence[slice] = (slice(None),),
         device: torch.device | None = None,
         limit: float | None = None,
+        on_disk: bool = False,
     ) -> None:
         self.steps_per_epoch = len(images) // batch_size
         if self.steps_per_epoch == 0:
@@ -107,7 +110,9 @@ class Batches:
                 "choose a smaller one (--batch-size) or add images."
             )
         self.device = device or images.device
-        self.images, self.note = _placed(images, self.device, limit)
+        self.images, self.note = _placed(images, self.device, limit, on_disk)
+        at_home = "on the disk" if on_disk else "in memory"
+        self.where = f"on {self.device.type}" if self.images.device.type != "cpu" else at_home
         self.batch_size = batch_size
         self.seed = seed
         self.own = own

@@ -11,12 +11,12 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from dcgan_core.config import InvalidInput
+from dcgan_core.data.old_names import AS_THE_FORMAT_SAYS, name_in_field, read_names
 
 # What systems and programs keep beside people's pictures; names that begin with a dot are passed over, too.
 NOT_MEANT = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
@@ -27,7 +27,7 @@ WINDOWS = 0  # as a zip calls the system that it was made on
 UTF_8 = 0x800  # the flag of a member whose name is in UTF-8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """A file that may be an image; another size or time means another content."""
 
@@ -45,6 +45,7 @@ class Source:
     left_out: dict[str, str]  # name to reason, of what cannot even be opened
     num_hidden: int  # files and folders that are not meant for people; what lies in such a folder is not counted
     open: Callable[[str], BinaryIO]  # by name; from several threads at once
+    encoding: str = ""  # of names in a zip that do not say it: what was guessed, see `old_names`
 
     @property
     def name(self) -> str:
@@ -124,7 +125,9 @@ def _in_zip(path: Path) -> Source:
         raise InvalidInput(
             f"{str(path)!r} is no zip that can be read ({error}): get another copy, or unpack it."
         ) from error
-    listed = [(_name(member), member) for member in archive.infolist() if not member.is_dir()]
+    listed_members = [member for member in archive.infolist() if not member.is_dir()]
+    names, encoding = _names(listed_members)
+    listed = list(zip(names, listed_members, strict=True))
     members = dict(listed)  # of one name the last, as where a zip is unpacked
     hidden = {name for name in members if any(_is_hidden(part) for part in name.split("/"))}
     left_out = {name: why for name, one in members.items() if name not in hidden and (why := _refused(one))}
@@ -140,19 +143,34 @@ def _in_zip(path: Path) -> Source:
     def open_member(name: str) -> BinaryIO:
         return io.BytesIO(archive.read(members[name]))  # no more than the size it says; `zipfile` locks for threads
 
-    return Source(path, _sorted(files), left_out, len(hidden), open_member)
+    return Source(path, _sorted(files), left_out, len(hidden), open_member, encoding)
 
 
-def _name(member: zipfile.ZipInfo) -> str:
-    """The name, with "/" between its parts: on Windows, where no name can hold a "\\", some programs write that.
+def _names(members: list[zipfile.ZipInfo]) -> tuple[list[str], str]:
+    """The names, with "/" between their parts, and in which encoding they were read, see `read_names`.
 
-    Some programs write UTF-8 and do not say so, for which `zipfile` takes the encoding of old PCs.
+    On Windows, where no name can hold a "\\", some programs write that.
     """
-    name = member.filename
-    if not member.flag_bits & UTF_8:
-        with suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name.replace("\\", "/") if member.create_system == WINDOWS else name
+    known = {number: name for number, member in enumerate(members) if (name := _known_name(member)) is not None}
+    others = [number for number in range(len(members)) if number not in known]
+    read, encoding = read_names([_bytes(members[number]) for number in others])
+    known |= dict(zip(others, read, strict=True))
+    return [
+        known[number].replace("\\", "/") if member.create_system == WINDOWS else known[number]
+        for number, member in enumerate(members)
+    ], encoding
+
+
+def _known_name(member: zipfile.ZipInfo) -> str | None:
+    """The name, if the zip says how it is encoded."""
+    if member.flag_bits & UTF_8:
+        return member.filename
+    return name_in_field(member.extra, _bytes(member))
+
+
+def _bytes(member: zipfile.ZipInfo) -> bytes:
+    """The name as it stands in the zip, which `zipfile` reads as the format says if nothing else is said."""
+    return member.orig_filename.encode(AS_THE_FORMAT_SAYS).split(b"\0")[0]
 
 
 def _refused(member: zipfile.ZipInfo) -> str | None:

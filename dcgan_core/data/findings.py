@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dcgan_core.data.files import printable
+from dcgan_core.data.old_names import SPOKEN, UNKNOWN
 from dcgan_core.data.parts import Layout
 from dcgan_core.data.reading import DARK, PALE, Reading
 
@@ -76,12 +77,21 @@ def enlarged(reading: Reading) -> list[str]:
 def advice(reading: Reading, channels: int, parts: Layout) -> list[str]:
     """What makes a training on these images likely to disappoint, and what may help: sentences, if there are any."""
     return [
+        *_on_names(reading),
         *_on_their_number(reading),
         *_on_tones(reading),
         *_on_kinds(reading, channels),
         *_on_shapes(reading),
         *_on_classes(parts),
     ]
+
+
+def _on_names(reading: Reading) -> Iterator[str]:
+    encoding = reading.source.encoding
+    if encoding == UNKNOWN:
+        yield "the zip does not say how its names are encoded, and no usual encoding makes words of them: some are odd."
+    elif encoding:
+        yield f"the zip does not say how its names are encoded: they are read as {SPOKEN[encoding]}, which is a guess."
 
 
 def _on_their_number(reading: Reading) -> Iterator[str]:
@@ -159,11 +169,13 @@ def in_common(pixels: np.ndarray) -> float:
     The letters of `glyphs` have 0.5, and the scenes of chapter 18, whose houses stand anywhere, 0.1.
     """
     places = np.linspace(0, len(pixels) - 1, min(len(pixels), MOST_COMPARED)).round().astype(int)
-    num, channels, size, _ = pixels[places].shape
+    channels, size = pixels.shape[1:3]
     step = max(1, size // 8)
     sides = size // step
-    whole = pixels[places, :, : sides * step, : sides * step]
-    cells = whole.reshape(num, channels, sides, step, sides, step).mean(axis=(3, 5))
+    cells = np.empty((len(places), channels, sides, sides))
+    for number, place in enumerate(places):
+        whole = pixels[place, :, : sides * step, : sides * step]
+        cells[number] = whole.reshape(channels, sides, step, sides, step).mean(axis=(2, 4))
     common, own = cells.mean(axis=0).var(axis=(1, 2)).mean(), cells.var(axis=0).mean()
     return float(common / max(common + own, 1e-9))
 

@@ -10,19 +10,17 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dcgan_core.config import CHANNELS, Fit, InvalidInput
 from dcgan_core.data import findings
 from dcgan_core.data.batches import Dataset
 from dcgan_core.data.files import find_files, printable
-from dcgan_core.data.foreign import ARCHIVES, VIDEOS
+from dcgan_core.data.foreign import ARCHIVES, TABLES, VIDEOS
 from dcgan_core.data.parts import FEWEST, Layout, choose_held_out, layout
-from dcgan_core.data.pixels import luminance
 from dcgan_core.data.reading import Reading, read
+from dcgan_core.data.subsets import subset
 
 Split = Literal["train", "test", "all"]
-CHUNK = 1_000  # images that are turned grey at a time
 
 
 def load_folder(
@@ -42,7 +40,7 @@ def load_folder(
 
     "test" are the images in subfolders named test or val, or, where there are none, a share `held_out` of the images
     (see `parts`), "train" the others. With `held_out` 0, both are all images. Other subfolders are classes, if all
-    images lie in one.
+    images lie in one. Images that would take more than a third of the memory are a map of a file in the cache.
 
     Unless `say` is false, one line on standard error says what was found, further ones what may be wrong with it, and
     warnings name what was left out or enlarged. Raises `InvalidInput` if no image is left.
@@ -59,13 +57,23 @@ def load_folder(
             f"{reading.source.name} has {len(reading.names)} images, of which none is held out to measure with: "
             f"add some, at least {FEWEST} in all, or a subfolder named test."
         )
-    rows = np.flatnonzero(is_held_out == (split == "test")) if is_held_out.any() else slice(None)
+    rows = np.flatnonzero(is_held_out == (split == "test")) if is_held_out.any() else None
+    images, on_disk = subset(reading, rows, channels, progress=say)
     if say:
-        print(f"{findings.line(reading, channels, parts)} {how if split != 'all' else ''}".strip(), file=sys.stderr)
+        said = [findings.line(reading, channels, parts), how if split != "all" else "", _where(reading, on_disk)]
+        print(" ".join(sentence for sentence in said if sentence), file=sys.stderr)
         for sentence in findings.advice(reading, channels, parts):
             print(f"note: {sentence}", file=sys.stderr)
-    labels = None if parts.labels is None else torch.tensor(parts.labels)[rows]
-    return Dataset(reading.source.name, _with(channels, reading.pixels[rows]), labels, parts.class_names)
+    labels = None if parts.labels is None else torch.tensor(parts.labels)
+    if labels is not None and rows is not None:
+        labels = labels[rows]
+    return Dataset(reading.source.name, images, labels, parts.class_names, on_disk)
+
+
+def _where(reading: Reading, on_disk: bool) -> str:
+    if not on_disk:
+        return ""
+    return f"They are more than a third of the memory: they stay on the disk ({printable(str(reading.place))})."
 
 
 def read_images(folder: str | Path, *, image_size: int, fit: Fit = "crop", progress: bool = True) -> Reading:
@@ -78,10 +86,13 @@ def read_images(folder: str | Path, *, image_size: int, fit: Fit = "crop", progr
         found = "it is empty"
         if reasons:
             details = "; ".join(f"{count}: {reason}" for reason, count in reasons)
-            found = f"none of its {len(reading.left_out)} files can be read as an image ({details})"
+            number = len(reading.left_out)
+            which = f"none of its {number} files can" if number > 1 else "its only file cannot"
+            found = f"{which} be read as an image ({details})"
         elif hidden := reading.source.num_hidden:
             found = f"it holds nothing but hidden or system files and folders ({hidden}), which are skipped"
-        raise InvalidInput(f"the folder {str(path)!r} has no usable image: {found}.")
+        what = "zip" if path.is_file() else "folder"
+        raise InvalidInput(f"the {what} {str(path)!r} has no usable image: {found}.")
     return reading
 
 
@@ -98,6 +109,8 @@ def check_is_source(path: Path) -> None:
         what = "a video: save its frames as pictures (ffmpeg -i FILM frames/%05d.png) and name their folder"
     elif is_file and suffix in ARCHIVES:
         what = "an archive of a kind that is not read: unpack it, or make a zip of it"
+    elif is_file and suffix in TABLES:
+        what = "a file of arrays, a table or weights: save the images in it as PNG into a folder and name the folder"
     elif is_file:
         what = "a single file: put your images into a folder and name the folder"
     elif any(one in name for one in "*?["):
@@ -120,13 +133,3 @@ def choose_part(reading: Reading, parts: Layout, held_out: float) -> tuple[np.nd
     if not chosen.any():
         return chosen, f"Of fewer than {FEWEST} images, none is held out to measure with."
     return chosen, f"{chosen.sum():,} of them, always the same, are held out to measure with."
-
-
-def _with(channels: int, pixels: np.ndarray) -> Tensor:
-    """The pixels (N, C, S, S) with so many channels; three equal ones take the memory of one."""
-    if channels < pixels.shape[1]:
-        grey = np.empty((len(pixels), 1, *pixels.shape[2:]), np.uint8)
-        for start in range(0, len(pixels), CHUNK):
-            grey[start : start + CHUNK] = luminance(pixels[start : start + CHUNK])
-        pixels = grey
-    return torch.from_numpy(pixels).expand(-1, channels, -1, -1)

@@ -5,11 +5,14 @@ from __future__ import annotations
 VIDEOS = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".3gp"}
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 RAW = {".arw", ".cr2", ".cr3", ".crw", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".srw"}
+TABLES = {".npz", ".npy", ".mat", ".h5", ".hdf5", ".parquet", ".arrow", ".feather", ".tfrecord", ".tfrecords", ".lmdb"}
+TABLES |= {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".safetensors"}
 VECTORS = {".svg", ".svgz", ".eps", ".ps", ".ai", ".wmf", ".emf"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 HEAD = 512  # bytes that are looked at
 
 NOT_AN_IMAGE = "not readable as an image"
+TABLE = "arrays, a table or weights, which are not read: save the images in it as PNG"
 CONVERT = "which is not read: save it as JPEG or PNG"
 
 
@@ -25,6 +28,8 @@ def kind(name: str, head: bytes) -> str:
         return f"a raw photograph, {CONVERT}"
     if ending in VIDEOS or head[4:8] == b"ftyp":
         return "a video: save its frames as pictures"
+    if ending in TABLES or head.startswith((b"\x93NUMPY", b"\x89HDF", b"PAR1")):
+        return TABLE
     if head.startswith(b"PK\3\4") or ending in ARCHIVES:
         return "an archive within: unpack it, or name it alone if it is a zip"
     if ending in VECTORS or b"<svg" in text or text.startswith(b"%!ps"):

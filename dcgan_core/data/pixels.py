@@ -24,6 +24,7 @@ from dcgan_core.data.foreign import CONVERT, NOT_AN_IMAGE
 # Pillow does not draw these itself, but gives them to Ghostscript or to Windows. Such a file is a program, and it is
 # known by its content, whatever its name ends with.
 PROGRAMS = {"EPS", "WMF"}
+STUBS = {"BUFR", "GRIB", "HDF5"}  # which Pillow knows, but cannot open
 ONE_PICTURE = {"ICNS", "ICO", "MPO", "PSD"}  # further "frames" are sizes, layers and previews of the same picture
 FULL_RANGE = {"PNG", "PPM", "JPEG2000"}  # whose deep grey is scaled to 16 bits in full
 DEEP = {"I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
@@ -71,7 +72,7 @@ def picture(file: Path | BinaryIO, *, image_size: int, fit: Fit) -> Picture:
     """
     Image.init()
     try:
-        with Image.open(file, formats=[name for name in Image.ID if name not in PROGRAMS]) as image:
+        with Image.open(file, formats=[name for name in Image.ID if name not in PROGRAMS | STUBS]) as image:
             return _read(image, image_size, fit)
     except NotUsable:
         raise

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import xxhash
@@ -21,9 +23,11 @@ from dcgan_core.data import cache
 from dcgan_core.data.cache import Cached, Entry
 from dcgan_core.data.files import File, Source
 from dcgan_core.data.foreign import HEAD, kind
+from dcgan_core.data.keeping import Keeper
 from dcgan_core.data.pixels import NoPicture, NotUsable, Picture, picture
 
 SHOW_AFTER = 0.5  # seconds; reading that is done sooner has no progress bar
+AHEAD = 16  # files for each thread that may be decoded before their turn; the results of more could fill the memory
 DARK, PALE = 64, 191  # of 255: beyond this, all but a hundredth of a dark or a pale image's pixels lie
 ONE_COLOUR = 8  # of 255: an image whose values differ by at most this in each channel is of one colour
 
@@ -41,6 +45,8 @@ class Reading:
     left_out: dict[str, str]  # name to reason
     num_decoded: int  # the others were in the cache
     not_cached: str = ""  # why this was not saved, if it was to be
+    place: Path | None = None  # of the cache that the pixels are mapped from
+    checksum: str = ""  # of the pixels there
 
 
 def read(source: Source, *, image_size: int, fit: Fit, progress: bool = True) -> Reading:
@@ -53,13 +59,16 @@ def read(source: Source, *, image_size: int, fit: Fit, progress: bool = True) ->
     if not fresh and len(known) == len(old.entries):
         found = old
     else:
-        with closing(_decoded(source, fresh, image_size, fit, progress)) as decoded:
-            found = _joined(source.files, known, old.pixels, decoded, image_size)
-        try:
-            if place is not None:
-                cache.save(place, found)
-        except OSError as error:
-            not_cached = error.strerror or str(error)
+        entries: dict[str, Entry] = {}
+        with closing(Keeper(place, image_size, len(source.files))) as keeper:
+            try:
+                with closing(_decoded(source, fresh, image_size, fit, progress)) as decoded:
+                    _join(source.files, known, old.pixels, decoded, keeper, entries)
+            except KeyboardInterrupt:
+                if len(entries) > len(known):
+                    keeper.break_off(entries)
+                raise
+            found, not_cached = keeper.finish(entries), keeper.why_not
     names = tuple(file.name for file in source.files if not found.entries[file.name].reason)
     refused = {file.name: why for file in source.files if (why := found.entries[file.name].reason)}
     return Reading(
@@ -72,6 +81,8 @@ def read(source: Source, *, image_size: int, fit: Fit, progress: bool = True) ->
         left_out=source.left_out | refused,
         num_decoded=len(fresh),
         not_cached=not_cached,
+        place=place if found.checksum else None,
+        checksum=found.checksum,
     )
 
 
@@ -88,15 +99,20 @@ def _decoded(
     from dcgan_core.data.progress import progress_bar  # here: what never reads a folder does without
 
     bar = progress_bar(f"reading {source.name}", total=len(files), shown=progress, delay=SHOW_AFTER)
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    pool = ThreadPoolExecutor(min(num_threads, 32))
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    num_threads = min(num_cores, 32)
+    pool = ThreadPoolExecutor(num_threads)
     one = partial(_attempt, source, image_size=image_size, fit=fit)
     with warnings.catch_warnings(), closing(bar):
         warnings.simplefilter("ignore")  # Pillow warns of damaged notes and of large pictures
         try:
-            for result in pool.map(one, [file.name for file in files]):
-                bar.update()
-                yield result
+            ahead: deque[Future[Picture | NotUsable]] = deque()
+            for file in files:
+                ahead.append(pool.submit(one, file.name))
+                while len(ahead) > (AHEAD * num_threads if file is not files[-1] else 0):
+                    result = ahead.popleft().result()
+                    bar.update()
+                    yield result
         finally:
             pool.shutdown(cancel_futures=True)  # an interruption need not wait for the rest
 
@@ -117,20 +133,17 @@ def _attempt(source: Source, name: str, *, image_size: int, fit: Fit) -> Picture
         return NotUsable(f"cannot be read ({type(error).__name__})")
 
 
-def _joined(
+def _join(
     files: Sequence[File],
     known: dict[str, Entry],
     known_pixels: np.ndarray,
     decoded: Iterator[Picture | NotUsable],
-    image_size: int,
-) -> Cached:
-    """Entries and pixels of all files, in their order; `decoded` gives those that are not known.
-
-    There is one array, of memory that is taken as it is filled, with one channel until the first colour.
+    keeper: Keeper,
+    entries: dict[str, Entry],
+) -> None:
+    """Gives the pixels of all files to the keeper, in their order, and their entries into `entries`; `decoded` gives
+    those that are not known.
     """
-    pixels = np.empty((len(files), 1, image_size, image_size), np.uint8)
-    entries: dict[str, Entry] = {}
-    row = 0
     for file in files:
         values = None
         if file.name in known:
@@ -142,15 +155,8 @@ def _joined(
             entry = _entry(file, result)
             values = result.pixels if isinstance(result, Picture) else None
         if values is not None:
-            if len(values) > pixels.shape[1]:
-                grey = pixels[:row]
-                pixels = np.empty((len(files), 3, image_size, image_size), np.uint8)
-                pixels[:row] = grey
-            pixels[row] = values  # one channel fills all three
-            entry = replace(entry, row=row)
-            row += 1
+            entry = replace(entry, row=keeper.add(values))
         entries[file.name] = entry
-    return Cached(entries, pixels[:row])
 
 
 def _entry(file: File, result: Picture | NotUsable) -> Entry:

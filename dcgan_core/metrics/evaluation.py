@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,7 @@ MANY = 1_000  # samples, or real images, from which on a Fréchet distance says 
 NUM_SPLITS = 5  # of the held-out images, for the distance between real ones; one where features are so many
 MANY_FEATURES = 512  # that a distance takes seconds
 MAX_TRAINING = 50_000  # images that are searched for copies
+MAX_REFERENCE = 50_000  # real images that samples are compared with; more would change next to nothing
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class Judge:
         Raises `InvalidInput` for other images, and for a single one.
         """
         return self._report(*self.measure(images))
+
+    def report_of_parts(self, parts: Iterable[Tensor]) -> dict[str, Any]:
+        """The same of images that are too many to be there at once."""
+        measured = [self.measure(part) for part in parts]
+        return self._report(*(torch.cat(both) for both in zip(*measured, strict=True)))
 
     def full_report(self, images: Tensor) -> dict[str, Any]:
         """`report`, and what takes seconds: kernel distance, precision, recall, nearest-neighbour accuracy, copies.
@@ -202,8 +208,8 @@ def judge_for(
     classifier = classifier.to(device)
     if embed is None and needs_training and config.data not in NAMES:
         embed, name = general().to(device), GENERAL_NAME  # a classifier of a few images is no measure of distances
-    order = _random_order(num_held_out)
-    reference = _features(held_out.images, classifier, embed)[order]
+    order = _random_order(num_held_out)[:MAX_REFERENCE]
+    reference = _features(held_out.images, order, classifier, embed)
     known = None
     if train is not None and training:
         known = thumbnails_of_pixels(train.images, _random_order(len(train.images))[:MAX_TRAINING])
@@ -215,7 +221,7 @@ def judge_for(
         num_classes=len(held_out.class_names),
         embed=embed,
         training=known,
-        held_out=None if known is None else thumbnails_of_pixels(held_out.images)[order],
+        held_out=None if known is None else thumbnails_of_pixels(held_out.images, order),
         trained_on=config.data not in NAMES and not config.held_out,
     )
 
@@ -226,11 +232,21 @@ def fewest_per_class(dataset: Dataset) -> int:
     return int(dataset.labels.bincount(minlength=len(dataset.class_names)).min())
 
 
-def _features(pixels: Tensor, classifier: Measuring, embed: General | Callable[[Tensor], Tensor] | None) -> Tensor:
-    """Features of a data set's pixels, a part at a time, so that memory stays near their own size."""
-    if embed is None or isinstance(embed, General):
-        return measure_pixels(classifier if embed is None else embed, pixels)[0]
-    return torch.cat([embed(scale(part)) for part in pixels.split(CHUNK)])
+def _features(
+    pixels: Tensor, rows: Tensor, classifier: Measuring, embed: General | Callable[[Tensor], Tensor] | None
+) -> Tensor:
+    """Features of a data set's pixels in the order of these rows, a part at a time, so that memory stays near their own
+    size.
+    """
+
+    def measured(part: Tensor) -> Tensor:
+        if embed is None or isinstance(embed, General):
+            return measure_pixels(classifier if embed is None else embed, part)[0]
+        return embed(scale(part))
+
+    if len(rows) == len(pixels) and (embed is None or isinstance(embed, General)):
+        return measured(pixels)[rows]
+    return torch.cat([measured(pixels[part]) for part in rows.split(CHUNK)])
 
 
 def _random_order(length: int, seed: int = 0) -> Tensor:

@@ -22,6 +22,7 @@ from dcgan_core.state import State, draw_latents, sample
 
 NUM_JUDGED = 2_000  # fixed latents whose samples are measured again and again
 OTHER_LATENTS = 1_000_000  # added to the seed: the best is not chosen by the latents that it is measured with at last
+VALUES_AT_ONCE = 2**25  # of all pixels of the samples that are measured together: 128 MB
 REPORTED = ("frechet_distance", "classes_covered", "recognised", "num_samples")
 SCALE = ("matched_distance", "real_distance", "num_matched")  # by which a distance can be read
 LONG_AGO = 5  # evaluations since the best one; and at least as many images as had led to it
@@ -60,7 +61,11 @@ class Examiner:
         if self.judge is None:  # a classifier may have to be trained first
             self.judge = judge_for(config, device=device)
         self.judge = self.judge.to(device)
-        return self.judge.report(sample(generator, latents, device=device))
+        values = config.num_channels * config.image_size**2
+        parts = latents.split(max(1, VALUES_AT_ONCE // values))
+        if len(parts) == 1:
+            return self.judge.report(sample(generator, latents, device=device))
+        return self.judge.report_of_parts(sample(generator, part, device=device) for part in parts)
 
     def warning(self, best: dict[str, Any], state: State) -> str | None:
         """What to say if the best evaluation is long ago, once for each best one."""

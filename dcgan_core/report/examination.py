@@ -108,8 +108,9 @@ def nearest(samples: Tensor, dataset: Dataset, held_out: Dataset | None = None) 
     measure is the median distance of a training image to its nearest neighbour among the others; of several images that
     are equal, one counts.
     """
-    order = torch.randperm(len(dataset.images), generator=torch.Generator().manual_seed(0))[:MAX_TRAINING]
+    order = _some(dataset)
     training = thumbnails_of_pixels(dataset.images, order)
+    known = None if held_out is None else thumbnails_of_pixels(held_out.images, _some(held_out))
     drawn = thumbnails(samples)
     found = nearest_neighbours(drawn[:NUM_PAIRS], training)
     two = nearest_neighbours(
@@ -122,5 +123,10 @@ def nearest(samples: Tensor, dataset: Dataset, held_out: Dataset | None = None) 
         images=dataset.images[order[found.indices[:, 0]]],
         shares=[distance / spread if spread > 0 else math.inf for distance in found.distances[:, 0].tolist()],
         num_images=len(training),
-        copies=None if held_out is None else copies(drawn, training, thumbnails_of_pixels(held_out.images)),
+        copies=None if known is None else copies(drawn, training, known),
     )
+
+
+def _some(dataset: Dataset) -> Tensor:
+    """Which images are looked at, in random order, always the same: all of them, or `MAX_TRAINING`."""
+    return torch.randperm(len(dataset.images), generator=torch.Generator().manual_seed(0))[:MAX_TRAINING]
