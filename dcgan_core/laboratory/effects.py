@@ -17,11 +17,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, rankdata
 
 from dcgan_core.laboratory.ablation import AS_IT_IS, BASES, DATA, NAMES, RECORD, rows
 from dcgan_core.laboratory.standings import Interval, holm
@@ -104,7 +105,7 @@ def _effect(names: tuple[str, str, str], runs: Lines, base_runs: Lines, moment: 
         num_diverged=sum(line["diverged_at"] is not None for line in runs),
         ratio=ratio,
         interval=interval,
-        p=float(mannwhitneyu(own, others, method="auto").pvalue),
+        p=rank_p(own, others),
         recognised=(recognised[0], recognised[1]),
         cost=cost[0] / cost[1],
         parameters=(more[0], more[1]),
@@ -126,6 +127,20 @@ def ratio_of(values: Sequence[float], others: Sequence[float], level: float = LE
     if outside == 0:
         return estimate, (0.0, math.inf)
     return estimate, (float(ratios[outside - 1]), float(ratios[-outside]))
+
+
+def rank_p(values: Sequence[float], others: Sequence[float]) -> float:
+    """P value of the two-sided test of Mann and Whitney, exact also if values are equal, as diverged runs are.
+
+    Equal values share their ranks, and all ways of dealing out the ranks are counted. (Where values are equal, scipy
+    takes a normal distribution, whose p values never get small enough for the correction.)
+    """
+    if len({*values, *others}) == len(values) + len(others):
+        return float(mannwhitneyu(values, others, method="exact").pvalue)
+    ranks = rankdata([*values, *others])
+    sums = np.fromiter(map(sum, combinations(ranks.tolist(), len(values))), dtype=float)
+    tails = [(sums <= ranks[: len(values)].sum()).mean(), (sums >= ranks[: len(values)].sum()).mean()]
+    return min(1.0, 2 * float(min(tails)))
 
 
 def num_outside(num: int, num_others: int, level: float) -> int:
