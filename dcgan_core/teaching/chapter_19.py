@@ -21,7 +21,7 @@ from dcgan_core.laboratory.ablation import AS_IT_IS, BASES, DATA, RECORD
 from dcgan_core.laboratory.effects import Effect, groups
 from dcgan_core.laboratory.standings import holm
 from dcgan_core.laboratory.studies import read_lines
-from dcgan_core.teaching.chapter_19_rules import FAMILIES
+from dcgan_core.teaching.chapter_19_rules import FAMILIES, TRICKS
 from dcgan_core.teaching.chapter_19_words import Found, apart, of, order, shared
 from dcgan_core.teaching.plots import FAKE, NEUTRAL, REAL
 
@@ -30,7 +30,7 @@ MARKER = {"worse": (">", FAKE), "better": ("<", REAL), "not told apart": ("o", N
 DOT: dict[str, Any] = {"linestyle": "none", "markersize": 6}  # of a legend
 OF_BASE = {"paper": "s", "ours": "D"}
 KERNELS = {AS_IT_IS: "kernel 4", "kernel 3": "kernel 3", "kernel 5": "kernel 5", "nearest upsampling": "nearest"}
-SMALL = 9.5  # points: 9 pixels or more where a page of 390 pixels shows a figure of 5 inches
+SMALL = 10.0  # points: 9 pixels or more where a page of 390 pixels shows a figure of 5 inches, 342 wide
 
 
 @cache
@@ -58,7 +58,14 @@ def _draw(axes: Axes, one: Effect, height: float, span: tuple[float, float]) -> 
         axes.plot(span[1], height, "x", color=colour, markersize=6, markeredgewidth=1.6, clip_on=False, zorder=4)
 
 
-def _rows(axes: Axes, found: Found, names: Sequence[str], base: str, span: tuple[float, float]) -> None:
+def _rows(
+    axes: Axes,
+    found: Found,
+    names: Sequence[str],
+    base: str,
+    span: tuple[float, float],
+    labels: Sequence[str] | None = None,
+) -> None:
     """The comparisons of one base, a row for each name from the top; letters stand above clothes."""
     for place, name in enumerate(names):
         for one in of(found, name, base):
@@ -68,7 +75,7 @@ def _rows(axes: Axes, found: Found, names: Sequence[str], base: str, span: tuple
     axes.axvline(1, color="black", linewidth=1, zorder=1)
     axes.set(xscale="log", xlim=span, ylim=(len(names) - 0.4, -0.6))
     _ticks(axes, span)
-    axes.set_yticks(range(len(names)), names, fontsize=SMALL)
+    axes.set_yticks(range(len(names)), labels or names, fontsize=SMALL)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
@@ -116,6 +123,27 @@ def show_family(found: Found, family: str) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(5.0, 1.35 + 0.24 * len(names)), sharey=True)
     for axes, base in zip(panels, BASES, strict=True):
         _rows(axes, own, names, base, limits(own))
+        axes.set_title(base, fontsize=10)
+    figure.supxlabel("distance over the base's (log scale)", fontsize=SMALL)
+    _legend(figure, 3)
+    return figure
+
+
+def show_tricks(found: Found) -> Figure:
+    """The rows that measure a trick of the list, with its number; shaded: the side on which it says they will be."""
+    asked = [
+        (number, change, wanted) for number, trick in enumerate(TRICKS, 1) for change, wanted in trick.rows.items()
+    ]
+    asked = [one for one in asked if of(found, one[1])]
+    names = [change for _, change, _ in asked]
+    span = limits([one for one in found if one.change in names])
+    figure, panels = plt.subplots(1, 2, figsize=(5.0, 1.35 + 0.22 * len(names)), sharey=True)
+    for axes, base in zip(panels, BASES, strict=True):
+        _rows(axes, found, names, base, span, [f"{number}: {change}" for number, change, _ in asked])
+        for place, (_, change, wanted) in enumerate(asked):
+            if wanted and of(found, change, base):
+                ends = (1, span[1]) if wanted == "worse" else (span[0], 1)
+                axes.fill_between(ends, place - 0.45, place + 0.45, color="#fde9dc", linewidth=0, zorder=0.5)
         axes.set_title(base, fontsize=10)
     figure.supxlabel("distance over the base's (log scale)", fontsize=SMALL)
     _legend(figure, 3)

@@ -173,13 +173,13 @@ def interactions(found: Found) -> Said:
         for seen, other in ((paper, ours), (ours, paper))
         if seen.verdict != "not told apart" and other.verdict == "not told apart"
     ]
-    body = [f"- *{change}*: {'; '.join(parts)}." for change, parts in lines.items()]
+    body = "\n".join(f"- *{change}*: {'; '.join(parts)}." for change, parts in lines.items())
+    folded = f"<details>\n<summary>Which, and how large each effect is</summary>\n\n{body}\n\n</details>\n\n"
     return Said(
         f"Of {len(pairs)} comparisons that both recipes have, {sum(map(len, lines.values()))} have intervals that do "
-        "not overlap:\n\n"
-        + "\n".join(body or ["- none."])
-        + f"\n\n**Opposite verdicts:** {'; '.join(opposite) or 'none'}."
-        f"\n\n**A verdict in one recipe only:** {'; '.join(one_sided) or 'none'}."
+        f"not overlap: {listed(f'*{change}*' for change in lines)}.\n\n{folded if lines else ''}"
+        f"**Opposite verdicts:** {'; '.join(opposite) or 'none'}.\n\n"
+        f"**A verdict in one recipe only:** {'; '.join(one_sided) or 'none'}."
     )
 
 
@@ -242,13 +242,13 @@ def judged(found: Found) -> Said:
         for_it, against, open_ = agreement(found, trick.rows)
         counts = f"{for_it} / {against} / {open_}" if for_it + against + open_ else "–"
         body.append((str(number), trick.says, "; ".join([*cells, trick.elsewhere]).strip("; "), counts))
-    return Said(table(("", "the trick", "what says so here", "for / against / open"), body))
+    return Said(table(("", "the trick", "what measures it here", "for / against / open"), body))
 
 
 def marked(effects: Found) -> str:
-    """Marks and ratios of a row: paper ▶ ×1.84 ▶ ×2.10, ours ● ×1.02 ● ×0.98; letters come before clothes."""
+    """Marks of a row: paper ▶▶, ours ●◀; letters come before clothes."""
     parts = []
     for base in BASES:
-        own = [f"{MARKS[one.verdict]} {ratio_in_words(one)}" for one in effects if one.base == base]
-        parts += [f"{base} {' '.join(own)}"] if own else []
+        own = "".join(MARKS[one.verdict] for one in effects if one.base == base)
+        parts += [f"{base} {own}"] if own else []
     return ", ".join(parts)
