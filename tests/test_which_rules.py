@@ -114,7 +114,9 @@ def test_a_record_with_too_few_runs_for_any_verdict_says_so():
 
 
 def test_a_row_that_was_played_on_one_data_set_alone_is_on_no_list_of_both():
-    assert "worse on both data sets: none" in in_short([WORSE[0], *OPEN]).markdown
+    assert "In `paper`, worse on both data sets: none." in in_short([WORSE[0], *OPEN]).markdown
+    half = [effect("no tanh", ratio=2.0, p=0.01), effect("no tanh", "clothes", ratio=2.0)]
+    assert "In `paper`, worse on both data sets: none." in in_short(half).markdown
 
 
 def test_surprises_are_rows_that_came_out_against_their_prediction():
@@ -130,31 +132,33 @@ def test_surprises_are_rows_that_came_out_against_their_prediction():
     )
     silent = surprises([*both("minimax loss"), effect("no R1", base="ours", ratio=3.0, p=0.01)])
     assert line(silent, "told apart nowhere") == "- **Predicted, and told apart nowhere:** *minimax loss*."
+    half = [effect("no R1", base="ours", ratio=3.0, p=0.01), effect("no R1", "clothes", "ours", ratio=3.0)]
+    assert line(surprises(half), "everywhere").endswith("** none.")
     assert agreement(FOUND, {"no tanh": "worse", "kernel 5": "worse", "kernel 3": None}) == (3, 2, 1)
 
 
 def test_effects_differ_between_recipes_where_their_intervals_do_not_overlap_and_not_where_verdicts_do():
     found = [
         *both("no tanh", ratio=2.0, p=0.01),
-        *both("no tanh", "ours", 0.6, 0.02),
+        effect("no tanh", "letters", "ours", 0.6, 0.02),
+        effect("no tanh", "clothes", "ours", 0.7, 0.02),
         effect("kernel 3", ratio=1.30, p=0.04, interval=(1.05, 1.5)),
         effect("kernel 3", base="ours", ratio=1.2, p=0.2, interval=(0.95, 1.4)),
         effect("kernel 5", ratio=1.0),
     ]
     said = interactions(found)
     assert said.markdown.startswith(
-        "Of 3 comparisons that both recipes have, 2 have intervals that do not overlap: *no tanh*.\n"
+        "Of 3 comparisons that both recipes have, 2 have intervals that do not overlap: *no tanh*. Opposite verdicts: "
+        "*no tanh* on letters (worse in `paper`, better in `ours`); *no tanh* on clothes (worse in `paper`, better in "
+        "`ours`).\n\n<details>"
     )
     assert line(said, "- *no tanh*") == (
         "- *no tanh*: letters ×2.00 (1.80 to 2.20) in `paper`, ×0.60 (0.54 to 0.66) in `ours`; "
-        "clothes ×2.00 (1.80 to 2.20) in `paper`, ×0.60 (0.54 to 0.66) in `ours`."
+        "clothes ×2.00 (1.80 to 2.20) in `paper`, ×0.70 (0.63 to 0.77) in `ours`."
     )
     assert "- *kernel 3*" not in said.markdown
-    assert "*no tanh* on clothes (worse in `paper`, better in `ours`)" in line(said, "Opposite")
-    assert line(said, "one recipe only") == "**A verdict in one recipe only:** *kernel 3* on letters (paper, worse)."
-    assert interactions(OPEN).markdown.startswith("Of 0 comparisons that both recipes have, 0 have") and (
-        "details" not in interactions(OPEN).markdown
-    )
+    assert line(said, "one recipe only:") == "- A verdict in one recipe only: *kernel 3* on letters (paper, worse)."
+    assert "0 have intervals that do not overlap: none. Opposite verdicts: none." in interactions(OPEN).markdown
 
 
 def test_what_may_stay_unseen_is_how_far_the_intervals_reach():
@@ -172,6 +176,8 @@ def test_what_may_stay_unseen_is_how_far_the_intervals_reach():
 def test_rows_are_sorted_by_their_mean_effect_on_both_data_sets_and_diverged_ones_come_first():
     assert order(FOUND, "paper") == ["rates of 0.006", "no tanh", "kernel 5", "kernel 3", "minibatch std"]
     assert order(FOUND, "ours") == ["no tanh"]
+    mixed = [effect("kernel 3", ratio=1.5), effect("kernel 3", "clothes", ratio=0.5), *both("kernel 5", ratio=1.2)]
+    assert order(mixed, "paper") == ["kernel 5", "kernel 3"]
 
 
 def test_the_table_of_a_base_is_folded_and_has_a_line_for_each_row_and_data_set():
@@ -186,13 +192,16 @@ def test_the_table_of_a_base_is_folded_and_has_a_line_for_each_row_and_data_set(
     assert len({one.count("|") for one in said.splitlines() if one.startswith("|")}) == 1
 
 
-def test_each_trick_has_a_line_with_the_verdicts_of_its_rows():
-    body = judged(FOUND).markdown.splitlines()[2:]
-    assert len(body) == 17 and {one.count("|") for one in body} == {5}
-    assert body[0].endswith("*no tanh*: paper ▶▶, ours ◀◀; chapter 05 | 2 / 2 / 0 |"), "sigmoid was not played"
-    assert "paper ▶▶" in body[8] and body[8].endswith("| 2 / 0 / 0 |")
-    assert body[14].endswith("*minibatch std*: paper ◀◀; chapter 13 | – |"), "it predicts nothing"
-    assert body[15].endswith("| not measured here, because no run has a condition | – |")
+def test_each_trick_has_a_line_with_the_verdicts_of_its_rows_or_where_it_is_treated_or_why_not():
+    first, second = judged(FOUND).markdown.split("<details>\n<summary>The 7 that no row measures</summary>\n\n")
+    body = {one.split(" | ")[0]: one for one in [*first.splitlines()[2:], *second.splitlines()[2:]] if "|" in one}
+    assert sorted(body) == sorted(f"| {number}" for number in range(1, 18))
+    assert body["| 1"].endswith("*no tanh*: paper ▶▶, ours ◀◀; chapter 05 | 2 / 2 / 0 |"), "sigmoid was not played"
+    assert "paper ▶▶" in body["| 9"] and body["| 9"].endswith("| 2 / 0 / 0 |")
+    assert body["| 15"].endswith("*minibatch std*: paper ◀◀; chapter 13 | – |"), "it predicts nothing"
+    assert body["| 16"].endswith("| not measured here, because no run has a condition |") and body["| 16"] in second
+    for part in (first, second):
+        assert len({one.count("|") for one in part.splitlines() if "|" in one}) == 1
 
 
 def test_lists_read_like_sentences():
@@ -273,6 +282,25 @@ def test_effects_of_both_recipes_are_joined_and_thick_where_their_intervals_are_
     plt.close(figure)
 
 
+@pytest.mark.parametrize(
+    "span, narrow, shown",
+    [
+        ((0.8, 1.3), False, ["×1"]),
+        ((0.4, 5.0), False, ["×0.5", "×1", "×2", "×4"]),
+        ((0.4, 20.0), True, ["×1", "×4"]),
+        ((0.05, 500.0), False, ["×0.1", "×1", "×10", "×100"]),
+    ],
+)
+def test_ticks_are_round_and_inside(span, narrow, shown):
+    figure, axes = plt.subplots()
+    axes.set(xscale="log", xlim=span)
+    chapter_19._ticks(axes, span, narrow)
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    assert "×1" in ticks and set(shown) <= set(ticks), ticks
+    assert all(span[0] <= tick <= span[1] for tick in axes.get_xticks())
+    plt.close(figure)
+
+
 def test_an_axis_shows_every_finite_ratio_and_end_of_an_interval():
     low, high = limits(FOUND)
     assert low < 0.45 and 3.0 < high < 4.0
@@ -317,18 +345,24 @@ def test_of_rows_that_change_nothing_one_in_twenty_seems_to_have_an_effect():
     assert false_alarms(3, 4, 5, 15, level=1.0) == (4.0, 1.0)
 
 
-def test_rows_of_a_group_are_compared_with_the_same_runs_and_other_groups_with_other_ones(monkeypatch):
-    asked = []
+def test_p_values_of_nothing_are_exact_and_rows_of_a_group_are_compared_with_the_same_runs(monkeypatch):
+    drawn = []
 
-    def test(own, others, **options):
-        asked.append((own, others))
-        return mannwhitneyu(own, others, **options)
+    class Draws:
+        def __init__(self, seed: int) -> None:
+            self.rng = RNG(seed)
 
-    monkeypatch.setattr(chapter_19, "mannwhitneyu", test)
-    null_ps(10, 3, 4, seed=0, num_groups=4)
-    assert [own.shape for own, _ in asked] == [(3, 3), (3, 3), (2, 3), (2, 3)]
-    assert all((others == others[0]).all() and len({*own.ravel()}) == own.size for own, others in asked)
-    assert len({others[0, 0] for _, others in asked}) == 4
+        def standard_normal(self, shape):
+            drawn.append(self.rng.standard_normal(shape))
+            return drawn[-1]
+
+    RNG = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", Draws)
+    ps = iter(null_ps(10, 3, 4, seed=0, num_groups=4))
+    assert [values.shape for values in drawn] == [(3, 3, 1), (4,), (3, 3, 1), (4,), (2, 3, 1), (4,), (2, 3, 1), (4,)]
+    for own, others in zip(drawn[::2], drawn[1::2], strict=True):
+        for row in own:
+            assert next(ps) == pytest.approx(mannwhitneyu(row[:, 0], others, method="exact").pvalue)
 
 
 def test_sessions_are_no_runs(tmp_path):

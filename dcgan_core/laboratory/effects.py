@@ -144,11 +144,16 @@ def rank_p(values: Sequence[float], others: Sequence[float]) -> float:
 
 
 def num_outside(num: int, num_others: int, level: float) -> int:
-    """How many values U can take, from 0 up, with a probability of at most (1 - level) / 2 altogether.
+    """How many values U can take, from 0 up, with a probability of at most (1 - level) / 2 altogether."""
+    cumulated = np.cumsum(np.asarray(num_ways(num, num_others), dtype=float)) / math.comb(num + num_others, num)
+    return int((cumulated <= (1 - level) / 2).sum())
 
-    U counts the pairs in which a value is the larger one. How often each number comes up when all num + num_others
-    values are dealt out in all ways are the coefficients of the Gaussian binomial, the product over i up to num of
-    (1 - q^(num_others + i)) / (1 - q^i).
+
+def num_ways(num: int, num_others: int) -> list[int]:
+    """In how many ways num + num_others values can be dealt out so that U is 0, 1 and so on.
+
+    U counts the pairs in which a value is the larger one. The numbers are the coefficients of the Gaussian binomial,
+    the product over i up to num of (1 - q^(num_others + i)) / (1 - q^i).
     """
     ways = [1] + [0] * (num * num_others)
     for i in range(1, num + 1):
@@ -156,8 +161,7 @@ def num_outside(num: int, num_others: int, level: float) -> int:
             ways[power] -= ways[power - num_others - i]
         for power in range(i, len(ways)):
             ways[power] += ways[power - i]
-    cumulated = np.cumsum(np.asarray(ways, dtype=float)) / math.comb(num + num_others, num)
-    return int((cumulated <= (1 - level) / 2).sum())
+    return ways
 
 
 def in_words(effect: Effect) -> str:

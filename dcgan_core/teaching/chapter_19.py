@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
 
 from dcgan_core.laboratory.ablation import AS_IT_IS, BASES, DATA, RECORD
-from dcgan_core.laboratory.effects import Effect, groups
+from dcgan_core.laboratory.effects import Effect, groups, num_ways
 from dcgan_core.laboratory.standings import holm
 from dcgan_core.laboratory.studies import read_lines
 from dcgan_core.teaching.chapter_19_rules import FAMILIES, TRICKS
@@ -74,15 +74,17 @@ def _rows(
             axes.axhspan(place - 0.5, place + 0.5, color="#eeeeee", linewidth=0, zorder=0)
     axes.axvline(1, color="black", linewidth=1, zorder=1)
     axes.set(xscale="log", xlim=span, ylim=(len(names) - 0.4, -0.6))
-    _ticks(axes, span)
+    _ticks(axes, span, narrow=len(axes.figure.axes) > 1)
     axes.set_yticks(range(len(names)), labels or names, fontsize=SMALL)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
 
-def _ticks(axes: Axes, span: tuple[float, float]) -> None:
-    """Round ratios on a logarithmic axis, fewer where it is long."""
-    choices = ((0.7, 1, 1.4), (0.5, 1, 2, 4), (0.2, 0.5, 1, 2, 5, 10), (0.1, 1, 10, 100))
+def _ticks(axes: Axes, span: tuple[float, float], narrow: bool = False) -> None:
+    """Round ratios on a logarithmic axis, fewer where it is long or the panel is narrow."""
+    choices: tuple[tuple[float, ...], ...] = ((0.7, 1, 1.4), (0.5, 1, 2, 4), (0.2, 0.5, 1, 2, 5, 10), (0.1, 1, 10, 100))
+    if narrow:
+        choices = ((0.8, 1, 1.25), (0.5, 1, 2), (0.25, 1, 4), (0.1, 1, 10))
     wanted = next((ticks for ticks in choices if span[1] / span[0] < (ticks[-1] / ticks[0]) ** 2), choices[-1])
     inside = [tick for tick in wanted if span[0] <= tick <= span[1]]
     axes.set_xticks(inside, [f"×{tick:g}" for tick in inside], fontsize=SMALL)
@@ -167,7 +169,7 @@ def show_bases(found: Found) -> Figure:
                 axes.plot(end, height, OF_BASE[one.base], color=colour, markersize=4.5, clip_on=False, zorder=2)
         axes.axvline(1, color="black", linewidth=1, zorder=0)
         axes.set(title=data, xscale="log", xlim=span, ylim=(len(names) - 0.4, -0.6))
-        _ticks(axes, span)
+        _ticks(axes, span, narrow=True)
         axes.set_yticks(range(len(names)), names, fontsize=SMALL)
         axes.tick_params(axis="y", length=0)
     handles = [
@@ -228,9 +230,11 @@ def null_ps(num_rows: int, num: int, num_others: int, seed: int, num_groups: int
     As in the study, the rows of a group (a base on a data set) are compared with the same `num_others` runs.
     """
     rng, found = np.random.default_rng(seed), []
-    for size in [len(part) for part in np.array_split(np.arange(num_rows), num_groups)]:
-        own, others = rng.standard_normal((size, num)), rng.standard_normal((1, num_others))
-        found.append(mannwhitneyu(own, others.repeat(size, axis=0), axis=1, method="exact").pvalue)
+    below = np.cumsum(np.asarray(num_ways(num, num_others), dtype=float)) / comb(num + num_others, num)
+    p_of = np.minimum(1.0, 2 * np.minimum(below, below[::-1]))  # of each number of pairs in which the row is larger
+    for part in np.array_split(np.arange(num_rows), num_groups):
+        own, others = rng.standard_normal((len(part), num, 1)), rng.standard_normal(num_others)
+        found.append(p_of[(own > others).sum(axis=(1, 2))])
     return np.concatenate(found)
 
 

@@ -173,13 +173,14 @@ def interactions(found: Found) -> Said:
         for seen, other in ((paper, ours), (ours, paper))
         if seen.verdict != "not told apart" and other.verdict == "not told apart"
     ]
-    body = "\n".join(f"- *{change}*: {'; '.join(parts)}." for change, parts in lines.items())
-    folded = f"<details>\n<summary>Which, and how large each effect is</summary>\n\n{body}\n\n</details>\n\n"
+    body = [f"- *{change}*: {'; '.join(parts)}." for change, parts in lines.items()]
+    body.append(f"- A verdict in one recipe only: {'; '.join(one_sided) or 'none'}.")
+    folded = "\n".join(body)
     return Said(
         f"Of {len(pairs)} comparisons that both recipes have, {sum(map(len, lines.values()))} have intervals that do "
-        f"not overlap: {listed(f'*{change}*' for change in lines)}.\n\n{folded if lines else ''}"
-        f"**Opposite verdicts:** {'; '.join(opposite) or 'none'}.\n\n"
-        f"**A verdict in one recipe only:** {'; '.join(one_sided) or 'none'}."
+        f"not overlap: {listed(f'*{change}*' for change in lines)}. Opposite verdicts: {'; '.join(opposite) or 'none'}."
+        f"\n\n<details>\n<summary>How large each effect is, and what has a verdict in one recipe only</summary>\n\n"
+        f"{folded}\n\n</details>"
     )
 
 
@@ -235,14 +236,22 @@ def results(found: Found, base: str) -> Said:
 
 
 def judged(found: Found) -> Said:
-    """The seventeen tricks of the list, each with the rows that measure it, or with where it is treated, or why not."""
-    body = []
+    """The seventeen tricks of the list: those that rows measure, with their verdicts; folded away, where the others are
+    treated or why they are not measured.
+    """
+    measured, others = [], []
     for number, trick in enumerate(TRICKS, 1):
+        if not trick.rows:
+            others.append((str(number), trick.says, trick.elsewhere))
+            continue
         cells = [f"*{change}*: {marked(of(found, change))}" for change in trick.rows if of(found, change)]
         for_it, against, open_ = agreement(found, trick.rows)
         counts = f"{for_it} / {against} / {open_}" if for_it + against + open_ else "–"
-        body.append((str(number), trick.says, "; ".join([*cells, trick.elsewhere]).strip("; "), counts))
-    return Said(table(("", "the trick", "what measures it here", "for / against / open"), body))
+        measured.append((str(number), trick.says, "; ".join([*cells, trick.elsewhere]).strip("; "), counts))
+    first = table(("", "the trick", "what measures it here", "for / against / open"), measured)
+    second = table(("", "the trick", "where it is treated, or why it is not measured"), others)
+    summary = f"The {len(others)} that no row measures"
+    return Said(f"{first}\n\n<details>\n<summary>{summary}</summary>\n\n{second}\n\n</details>")
 
 
 def marked(effects: Found) -> str:
