@@ -149,7 +149,11 @@ TRICKS = (
     ),
     Trick("watch the losses and the norms of gradients", {}, "no change to measure: chapter 08"),
     Trick("do not balance the two by their losses", {}, "not measured here, because it says what not to try"),
-    Trick("if there are labels, D should classify, too", {}, "not measured here: runs have no labels. Few: chapter 15"),
+    Trick(
+        "if there are labels, D should classify, too",
+        {},
+        "not measured here, because runs have no labels; few: chapter 15",
+    ),
     Trick(
         "noise on the inputs of D, fading; and in each layer of G",
         {"noise of 0.1, fading": "better"},
