@@ -154,6 +154,8 @@ def test_a_row_of_which_all_runs_diverged_has_the_smallest_p_that_there_is():
     assert rank_p([math.inf] * 5, [math.inf] * 15) == 1
     # 1 and 2 against 2 and 3: ranks 1, 2.5, 2.5 and 4, so that one deal of six has a smaller sum and two have this one
     assert rank_p([1.0, 2.0], [2.0, 3.0]) == pytest.approx(2 * 2 / 6)
+    # 1 and 1 against 0, 2 and 2: ranks 2.5 and 2.5 of 1, 2.5, 2.5, 4.5, 4.5; three deals of ten have no larger sum
+    assert rank_p([1.0, 1.0], [0.0, 2.0, 2.0]) == pytest.approx(2 * 3 / 10)
     lines = of_base() + [line("kernel 5", seed, None) for seed in range(5)]
     for change in [row for row in rows("paper") if row != "kernel 5"]:
         lines += of_row(change, 1.0)
