@@ -11,7 +11,17 @@ import pytest
 from scipy.stats import mannwhitneyu
 
 from dcgan_core.laboratory.ablation import AS_IT_IS, rows
-from dcgan_core.laboratory.effects import distance, effects, groups, in_words, num_outside, ratio_of, show, table
+from dcgan_core.laboratory.effects import (
+    distance,
+    effects,
+    groups,
+    in_words,
+    num_outside,
+    rank_p,
+    ratio_of,
+    show,
+    table,
+)
 from dcgan_core.runs.files import add_line
 
 RNG = np.random.default_rng(0)
@@ -132,6 +142,24 @@ def test_p_values_are_those_of_the_rank_test_times_the_number_of_comparisons_tha
     assert found[first] == pytest.approx(3 * raw[first])
     assert found[second] == pytest.approx(max(2 * raw[second], found[first]))
     assert found[third] == pytest.approx(max(raw[third], found[second]))
+
+
+def test_a_row_of_which_all_runs_diverged_has_the_smallest_p_that_there_is():
+    """Ranks of diverged runs are equal, and the test is exact nevertheless."""
+    assert (
+        rank_p([math.inf] * 5, PLAIN)
+        == pytest.approx(2 / math.comb(20, 5))
+        == rank_p([1e9 + i for i in range(5)], PLAIN)
+    )
+    assert rank_p([math.inf] * 5, [math.inf] * 15) == 1
+    # 1 and 2 against 2 and 3: ranks 1, 2.5, 2.5 and 4, so that one deal of six has a smaller sum and two have this one
+    assert rank_p([1.0, 2.0], [2.0, 3.0]) == pytest.approx(2 * 2 / 6)
+    # 1 and 1 against 0, 2 and 2: ranks 2.5 and 2.5 of 1, 2.5, 2.5, 4.5, 4.5; three deals of ten have no larger sum
+    assert rank_p([1.0, 1.0], [0.0, 2.0, 2.0]) == pytest.approx(2 * 3 / 10)
+    lines = of_base() + [line("kernel 5", seed, None) for seed in range(5)]
+    for change in [row for row in rows("paper") if row != "kernel 5"]:
+        lines += of_row(change, 1.0)
+    assert {one.change: one.verdict for one in effects(lines)}["kernel 5"] == "worse"
 
 
 def test_a_verdict_has_a_direction_only_where_the_corrected_p_value_allows_one():

@@ -17,11 +17,12 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, rankdata
 
 from dcgan_core.laboratory.ablation import AS_IT_IS, BASES, DATA, NAMES, RECORD, rows
 from dcgan_core.laboratory.standings import Interval, holm
@@ -104,7 +105,7 @@ def _effect(names: tuple[str, str, str], runs: Lines, base_runs: Lines, moment: 
         num_diverged=sum(line["diverged_at"] is not None for line in runs),
         ratio=ratio,
         interval=interval,
-        p=float(mannwhitneyu(own, others, method="auto").pvalue),
+        p=rank_p(own, others),
         recognised=(recognised[0], recognised[1]),
         cost=cost[0] / cost[1],
         parameters=(more[0], more[1]),
@@ -128,12 +129,31 @@ def ratio_of(values: Sequence[float], others: Sequence[float], level: float = LE
     return estimate, (float(ratios[outside - 1]), float(ratios[-outside]))
 
 
-def num_outside(num: int, num_others: int, level: float) -> int:
-    """How many values U can take, from 0 up, with a probability of at most (1 - level) / 2 altogether.
+def rank_p(values: Sequence[float], others: Sequence[float]) -> float:
+    """P value of the two-sided test of Mann and Whitney, exact also if values are equal, as diverged runs are.
 
-    U counts the pairs in which a value is the larger one. How often each number comes up when all num + num_others
-    values are dealt out in all ways are the coefficients of the Gaussian binomial, the product over i up to num of
-    (1 - q^(num_others + i)) / (1 - q^i).
+    Equal values share their ranks, and all ways of dealing out the ranks are counted. (Where values are equal, scipy
+    takes a normal distribution, whose p values never get small enough for the correction.)
+    """
+    if len({*values, *others}) == len(values) + len(others):
+        return float(mannwhitneyu(values, others, method="exact").pvalue)
+    ranks = rankdata([*values, *others])
+    sums = np.fromiter(map(sum, combinations(ranks.tolist(), len(values))), dtype=float)
+    tails = [(sums <= ranks[: len(values)].sum()).mean(), (sums >= ranks[: len(values)].sum()).mean()]
+    return min(1.0, 2 * float(min(tails)))
+
+
+def num_outside(num: int, num_others: int, level: float) -> int:
+    """How many values U can take, from 0 up, with a probability of at most (1 - level) / 2 altogether."""
+    cumulated = np.cumsum(np.asarray(num_ways(num, num_others), dtype=float)) / math.comb(num + num_others, num)
+    return int((cumulated <= (1 - level) / 2).sum())
+
+
+def num_ways(num: int, num_others: int) -> list[int]:
+    """In how many ways num + num_others values can be dealt out so that U is 0, 1 and so on.
+
+    U counts the pairs in which a value is the larger one. The numbers are the coefficients of the Gaussian binomial,
+    the product over i up to num of (1 - q^(num_others + i)) / (1 - q^i).
     """
     ways = [1] + [0] * (num * num_others)
     for i in range(1, num + 1):
@@ -141,8 +161,7 @@ def num_outside(num: int, num_others: int, level: float) -> int:
             ways[power] -= ways[power - num_others - i]
         for power in range(i, len(ways)):
             ways[power] += ways[power - i]
-    cumulated = np.cumsum(np.asarray(ways, dtype=float)) / math.comb(num + num_others, num)
-    return int((cumulated <= (1 - level) / 2).sum())
+    return ways
 
 
 def in_words(effect: Effect) -> str:
