@@ -14,7 +14,6 @@ from dcgan_core.data import cache
 from dcgan_core.data.maps import Writer, in_parts
 from dcgan_core.data.memory import memory_for_images
 from dcgan_core.data.pixels import luminance
-from dcgan_core.data.progress import progress_bar
 from dcgan_core.data.reading import SHOW_AFTER, Reading
 
 
@@ -52,6 +51,8 @@ def _in_file(reading: Reading, rows: np.ndarray | None, shape: tuple[int, ...], 
     found = cache.part(reading.place, what)
     if found is not None:
         return found
+    from dcgan_core.data.progress import progress_bar  # here: what never reads a folder does without
+
     bar = progress_bar(f"setting aside {reading.source.name}", total=shape[0], shown=progress, delay=SHOW_AFTER)
     try:
         writer = Writer(cache.temporary(reading.place), reading.image_size, shape[1])
