@@ -14,7 +14,7 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from dcgan_core.config import Config
-from dcgan_core.data import Dataset, glyphs
+from dcgan_core.data import Dataset, cache, glyphs
 from dcgan_core.runtime import Machine, choose_machine
 
 
@@ -36,6 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def cpu() -> Machine:
     return choose_machine("cpu", "float32")
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own, which is not there yet."""
+    folder = tmp_path_factory.mktemp("own") / "cache"
+    monkeypatch.setenv(cache.FOLDER, str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -38,13 +38,6 @@ def fill(folder: Path, num: int, *, colour: bool = True, size: int = 16) -> Path
 
 
 @pytest.fixture
-def own_cache(tmp_path_factory, monkeypatch) -> Path:
-    folder = tmp_path_factory.mktemp("own") / "cache"
-    monkeypatch.setenv(cache.FOLDER, str(folder))
-    return folder
-
-
-@pytest.fixture
 def little_memory(monkeypatch) -> None:
     """Enough for 10 images of 16x16 in colour."""
     monkeypatch.setattr(runtime, "host_memory", lambda: 3 * 10 * 3 * 16 * 16)

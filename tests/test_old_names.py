@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dcgan_core.data import cache, findings, load_folder
+from dcgan_core.data import findings, load_folder
 from dcgan_core.data.folder import read_images
 from dcgan_core.data.old_names import ALPHABETS, SPOKEN, UNKNOWN, USUAL, name_in_field, read_names
 from dcgan_core.data.parts import layout
@@ -24,6 +24,8 @@ from dcgan_core.data.parts import layout
 def words(text: str) -> list[str]:
     return text.split()
 
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 LATIN = words("été Übung café größe naïve Käfer Äpfel piñata élan forêt fenêtre père français Straße Mädchen español")
 CYRILLIC = words("фото кошка собака Новая папка картинки цветы Москва поездка лето семья друзья пейзаж море небо")
@@ -39,11 +41,6 @@ WORDS = {
     "big5": words("照片 貓 狗 新增資料夾 圖片 花 櫻花 台北 高雄 旅行 夏天 家人 朋友 風景 天空 美食 火車 蘋果"),
     "cp949": words("사진 고양이 개 새폴더 그림 꽃 벚꽃 서울 부산 여행 여름 가족 친구 풍경 바다 하늘 음식 기차"),
 }
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv(cache.FOLDER, str(tmp_path_factory.mktemp("own")))
 
 
 def png(seed: int) -> bytes:

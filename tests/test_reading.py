@@ -45,13 +45,6 @@ def fill(folder: Path, names: list[str], colour: bool = False) -> Path:
 
 
 @pytest.fixture
-def own_cache(tmp_path_factory, monkeypatch) -> Path:
-    folder = tmp_path_factory.mktemp("own") / "cache"
-    monkeypatch.setenv(cache.FOLDER, str(folder))
-    return folder
-
-
-@pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """The names of the files that are decoded."""
     found: list[str] = []

@@ -149,7 +149,7 @@ def check_evenly(moments: Callable[[Tensor, int], Tensor]) -> str:
             f"A film begins at share 0 and ends at 1; yours goes from {float(found[0]):.2f} to {float(found[-1]):.2f}.",
         )
         expected = evenly(lengths, num_frames)
-        hint = "ask at which share the *length of the way so far* reaches equal parts of the whole."
+        hint = "ask where along the way its *length so far* reaches equal parts of the whole."
         if torch.allclose(found, torch.linspace(0, 1, num_frames).double(), atol=1e-4):
             hint = "these shares are evenly spaced in *time*, so fast stretches stay fast."
         elif len(lengths) == 2 and float(found[2]) > float(expected[2]):

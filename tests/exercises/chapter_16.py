@@ -25,7 +25,7 @@ WRONG = {
         (
             EVENLY + "    way = np.cumsum(lengths.numpy())\n    times = np.linspace(0, 1, len(way))\n"
             "    return torch.from_numpy(np.interp(np.linspace(0, way[-1], num_frames), way, times))",
-            "length of the way so far",
+            "its *length so far*",
         ),
         (EVENLY + "    return lengths.cumsum(0) / lengths.sum()", "Give 3 shares"),
     ],
