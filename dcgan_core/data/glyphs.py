@@ -77,11 +77,11 @@ def render(
     shift = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (num_images, 2))
 
     masks = np.empty((num_images, image_size, image_size), np.uint8)
-    for i in range(num_images):
-        pose = _inverse_affine(angle[i], scale[i], shear[i], shift[i], image_size * SUPERSAMPLING)
-        master = _master(characters[letter[i]], font[i], image_size * SUPERSAMPLING)
+    poses = _inverse_affine(angle, scale, shear, shift, image_size * SUPERSAMPLING)
+    for mask, character, typeface, pose in zip(masks, letter.tolist(), font.tolist(), poses.tolist(), strict=True):
+        master = _master(characters[character], typeface, image_size * SUPERSAMPLING)
         posed = master.transform(master.size, Image.Transform.AFFINE, pose, Image.Resampling.BILINEAR)
-        masks[i] = np.asarray(posed.reduce(SUPERSAMPLING))
+        mask[:] = posed.reduce(SUPERSAMPLING)
 
     factors = np.array([(bold, slanted) for _, bold, slanted in FONTS], np.int64)[font]
     images = masks[:, None] if channels == 1 else _coloured(masks, rng)
@@ -111,14 +111,19 @@ def upright(
     return image
 
 
-def _inverse_affine(angle: float, scale: float, shear: float, shift: np.ndarray, size: int) -> tuple[float, ...]:
-    """Pillow's six coefficients: from a pixel of the result to the pixel of the master that it shows."""
+def _inverse_affine(
+    angle: np.ndarray, scale: np.ndarray, shear: np.ndarray, shift: np.ndarray, size: int
+) -> np.ndarray:
+    """Pillow's six coefficients (N, 6) of N poses: from a pixel of the result to the pixel of the master it shows."""
     cos, sin = np.cos(angle), np.sin(angle)
-    forward = scale * np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, shear], [0, 1]])
+    zero, one = np.zeros_like(shear), np.ones_like(shear)
+    turn = np.stack([cos, -sin, sin, cos], axis=-1).reshape(-1, 2, 2)
+    slope = np.stack([one, shear, zero, one], axis=-1).reshape(-1, 2, 2)
+    forward = scale[:, None, None] * turn @ slope
     inverse = np.linalg.inv(forward)
     centre = np.array([size / 2, size / 2])
-    offset = centre - inverse @ (centre + shift * size)
-    return (*inverse[0], offset[0], *inverse[1], offset[1])
+    offset = centre - (inverse @ (centre + shift * size)[:, :, None])[:, :, 0]
+    return np.concatenate([inverse, offset[:, :, None]], axis=2).reshape(-1, 6)
 
 
 def _coloured(masks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
