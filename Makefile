@@ -10,6 +10,9 @@ INSTALLED := .venv/installed
 SITE := _build/html/index.html
 BOOK_TESTS := tests/claims $(wildcard tests/test_book_*.py) tests/test_contributing.py tests/test_cover.py tests/test_exercises.py
 
+# Hundreds of processes start here, and all of them would compile the package and the tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install book site serve test test-core test-book test-notebooks test-site fuzz mutants gpu-report oldest \
 	links lint format check set-repository clean
