@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-CHAPTER = ROOT / "notebooks" / "07_training_loop.ipynb"
+CHAPTER = ROOT / "notebooks" / "02_generative_models.ipynb"
 KERNEL = ("ipykernel", "nbclient")  # what executes notebooks, there and here
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
