@@ -103,7 +103,7 @@ def test_the_lower_half_of_the_sketch_leaves_the_first_nine_rows_of_the_image_ex
     assert not torch.equal(images[:, :, 9], outputs[-1][:, :, 9])
 
 
-def test_one_place_of_the_sketch_reaches_22_rows_and_columns_of_32(trained, outputs):
+def test_one_position_of_the_sketch_reaches_22_rows_and_columns_of_32(trained, outputs):
     sketch = outputs[1][:1].clone().requires_grad_()
     image = trained.layers[2:-1](sketch)  # without tanh, whose gradient may round to zero
     for row in (4, 5, 15, 26, 27):
@@ -143,14 +143,14 @@ def test_an_image_depends_on_its_neighbours_latent_in_train_mode_and_not_at_all_
 
 
 @torch.no_grad()
-def test_behind_batch_normalisation_the_mean_of_a_batch_is_beta_whatever_was_drawn(outputs):
+def test_after_batch_normalisation_the_mean_of_a_batch_is_beta_whatever_was_drawn(outputs):
     norm = nn.BatchNorm2d(1).train()
     norm.bias.data.fill_(0.3)
     for batch in (outputs[10][:32], outputs[10][32:] * 5 - 2):
         assert abs(float(norm(batch).mean()) - 0.3) < 1e-5
 
 
-def test_a_bias_in_front_of_batch_normalisation_has_no_effect_and_no_gradient():
+def test_a_bias_before_batch_normalisation_has_no_effect_and_no_gradient():
     torch.manual_seed(0)
     layer, norm, pixels = nn.Conv2d(8, 4, 3, padding=1), nn.BatchNorm2d(4), torch.randn(16, 8, 6, 6)
     before = norm(layer(pixels)).detach()
@@ -245,7 +245,7 @@ def test_training_has_removed_the_grid_from_the_images_and_evened_the_last_layer
     assert 0.3 < flat[0] < flat[1] < flat[2]
 
 
-def test_hidden_layers_of_the_trained_generator_still_have_a_checkerboard_that_the_image_has_not(outputs):
+def test_hidden_layers_of_the_trained_generator_still_have_a_checkerboard_that_the_image_lacks(outputs):
     shares = []
     for number in (4, 7, 10):
         shares.append(checkerboard_share(outputs[number] - outputs[number].mean((-1, -2), keepdim=True)))

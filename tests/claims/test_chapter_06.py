@@ -79,7 +79,7 @@ def test_a_mixed_batch_has_the_variance_of_its_halves_and_the_distance_of_their_
     assert torch.allclose(norm.running_var, expected * count / (count - 1), rtol=1e-4)
 
 
-def test_with_batch_norm_the_logits_of_real_images_depend_on_their_company(judge, letters, fakes, grey):
+def test_with_batch_norm_the_logits_of_real_images_depend_on_the_rest_of_their_batch(judge, letters, fakes, grey):
     with torch.no_grad():
         alone = judge(letters[:64])
         beside_fakes = judge(torch.cat([letters[:64], fakes[:64]]))[:64]
@@ -91,7 +91,7 @@ def test_with_batch_norm_the_logits_of_real_images_depend_on_their_company(judge
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_without_batch_norm_company_makes_no_difference(seed, letters, fakes):
+def test_without_batch_norm_the_rest_of_the_batch_makes_no_difference(seed, letters, fakes):
     network = altered_discriminator(image_size=32, norm=False, seed=seed)
     with torch.no_grad():
         logits = [network(torch.cat([letters[:32], company[:32]]))[:32] for company in (letters[32:], fakes)]
@@ -223,7 +223,7 @@ def test_batch_norm_at_the_input_removes_brightness_and_contrast_of_the_batch(a,
     assert torch.allclose(layer(a * letters[:64] + b), layer(letters[:64]), atol=1e-2)
 
 
-def test_behind_a_normalised_input_the_trained_discriminator_does_not_see_brightness_and_in_eval_mode_it_does(
+def test_after_a_normalised_input_the_trained_discriminator_does_not_see_brightness_and_in_eval_mode_it_does(
     judge, run, letters
 ):
     norm = nn.BatchNorm2d(1)
@@ -244,7 +244,7 @@ def test_two_separate_batches_hide_the_contrast_of_a_batch_and_one_mixed_batch_d
     assert (mixed[0] - mixed[1]).abs().mean() > 0.5
 
 
-def test_the_logit_is_the_sum_of_what_the_places_of_the_last_maps_add(run, letters):
+def test_the_logit_is_the_sum_of_what_the_positions_of_the_last_maps_add(run, letters):
     network, weights = run.discriminator, run.discriminator.layers[-2].weight
     with torch.no_grad():
         last = network.layers[:-3](letters[:16].clone())
@@ -376,7 +376,7 @@ def test_from_a_logit_of_17_on_sigmoid_and_logarithm_give_infinity_and_no_gradie
         assert bool(torch.isfinite(slope)) is finite
 
 
-def test_bce_loss_behind_a_sigmoid_has_no_gradient_where_the_discriminator_is_sure_and_wrong():
+def test_bce_loss_after_a_sigmoid_has_no_gradient_where_the_discriminator_is_confident_and_wrong():
     for value in (17.0, 50.0, 1000.0):
         logit = torch.tensor(value, requires_grad=True)
         loss = nn.BCELoss()(torch.sigmoid(logit), torch.tensor(0.0))

@@ -435,7 +435,7 @@ def looks(history: History) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_once_the_critic_has_caught_up_its_reading_orders_the_looks_and_is_the_distance_without_the_spring(penalised):
+def test_once_the_critic_has_caught_up_its_reading_orders_the_checks_and_is_the_distance_without_the_spring(penalised):
     true, loss = looks(penalised)
     order = [spearmanr(one, -other).statistic for one, other in zip(true[5:].T, loss[5:].T, strict=True)]
     assert np.median(order) > 0.8
@@ -446,7 +446,7 @@ def test_once_the_critic_has_caught_up_its_reading_orders_the_looks_and_is_the_d
 
 
 @pytest.mark.slow
-def test_the_plain_discriminators_value_orders_the_looks_the_wrong_way_round(plain):
+def test_the_plain_discriminators_value_orders_the_checks_the_wrong_way_round(plain):
     true, loss = looks(plain)
     assert max(spearmanr(one, -other).statistic for one, other in zip(true.T, loss.T, strict=True)) < -0.5
 

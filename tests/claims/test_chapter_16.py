@@ -205,7 +205,7 @@ def test_the_corrected_middle_is_nearer_than_the_cross_fade(motion):
     assert mean > margin
 
 
-def test_latents_that_were_searched_alone_are_far_worse_than_the_cross_fade_for_the_first_two_motions():
+def test_latents_that_were_searched_separately_are_far_worse_than_the_cross_fade_for_the_first_two_motions():
     for motion in ("leans", "grows bold"):
         mean, margin = gain(motion, "latents alone", "cross-fade")
         assert mean > margin and frames(motion)["latents alone"].mean() > 1.8 * frames(motion)["cross-fade"].mean()
