@@ -98,7 +98,7 @@ def test_the_best_of_28_keeps_more_letters_than_a_straight_step_at_about_the_sam
 @pytest.mark.slow
 def test_three_in_ten_letters_are_lost_by_a_straight_step_of_two():
     kept = torch.cat([ways["straight"][1] for ways in shifted().values()])
-    assert 0.6 < kept.mean() < 0.85
+    assert 0.65 < kept.mean() < 0.8
 
 
 @cache
