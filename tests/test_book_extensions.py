@@ -202,7 +202,7 @@ def test_chapters_are_known_by_the_names_of_their_files():
 @pytest.mark.parametrize(
     "name, said",
     [
-        ("test_the_crowd_rotates", "The crowd rotates."),
+        ("test_the_cluster_rotates", "The cluster rotates."),
         ("test_on_mnist_r1_is_ahead_at_200_000_images", "On MNIST R1 is ahead at 200,000 images."),
         ("test_with_beta1_of_0_5_adam_follows", "With beta1 of 0.5 Adam follows."),
         ("test_without_detach_the_generators_turn_fails", "Without detach the generator's turn fails."),

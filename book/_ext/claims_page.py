@@ -55,7 +55,7 @@ POSSESSIVE = re.compile(r"\b((?:the|a|its) (?:generator|discriminator|critic|pap
 
 
 def sentence(name):
-    """The claim that the name of a test makes: test_the_crowd_rotates is "The crowd rotates."."""
+    """The claim that the name of a test makes: test_the_cluster_rotates is "The cluster rotates."."""
     words = re.sub(r"(\d)_(?=\d{3}(?:_|$))", r"\1,", name.removeprefix("test_"))  # 10_000 is 10,000
     words = re.sub(r"(\d)_(?=\d)", r"\1.", words)  # and 0_5 is 0.5
     text = " ".join(NAMES.get(word, word) for word in words.split("_"))

@@ -50,17 +50,14 @@ def letters() -> Tensor:
     return scale(torch.from_numpy(render(300, split="test").images))
 
 
-def fresh(seed: int = 0, *, eps: float = 1e-5, norm: bool = True, width: int = 48, kind: str = "") -> Generator:
+def fresh(seed: int = 0, *, eps: float = 1e-5, norm: bool = True) -> Generator:
     torch.manual_seed(seed)
-    network = Generator(image_size=32, channels=1, width=width, latent_size=100)
+    network = Generator(image_size=32, channels=1, width=48, latent_size=100)
     for number, layer in enumerate(network.layers):
         if isinstance(layer, nn.BatchNorm2d):
             layer.eps = eps
             if not norm:
                 network.layers[number] = nn.Identity()
-        if kind and isinstance(layer, nn.ConvTranspose2d):
-            network.layers[number] = DOUBLING[kind](layer.in_channels, layer.out_channels)
-            initialise(network.layers[number])
     return network
 
 
@@ -98,12 +95,6 @@ def flops(layer: nn.Module, inputs: Tensor) -> int:
 
 
 @torch.no_grad()
-def test_linear_and_reshape_equal_a_transposed_convolution_of_a_1x1_map(trained, latents, outputs):
-    kernels = trained.layers[0].weight.T.reshape(100, -1, 4, 4)
-    assert torch.allclose(F.conv_transpose2d(latents[:, :, None, None], kernels), outputs[1], atol=1e-4)
-
-
-@torch.no_grad()
 def test_the_lower_half_of_the_sketch_leaves_the_first_nine_rows_of_the_image_exactly_as_they_were(trained, outputs):
     sketch = outputs[1]
     mixed = torch.cat([sketch[:, :, :2], sketch.roll(1, 0)[:, :, 2:]], dim=2)
@@ -112,17 +103,12 @@ def test_the_lower_half_of_the_sketch_leaves_the_first_nine_rows_of_the_image_ex
     assert not torch.equal(images[:, :, 9], outputs[-1][:, :, 9])
 
 
-def test_one_place_of_the_sketch_reaches_22_rows_and_columns_of_32(trained, outputs):
+def test_one_position_of_the_sketch_reaches_22_rows_and_columns_of_32(trained, outputs):
     sketch = outputs[1][:1].clone().requires_grad_()
     image = trained.layers[2:-1](sketch)  # without tanh, whose gradient may round to zero
     for row in (4, 5, 15, 26, 27):
         gradient = torch.autograd.grad(image[0, 0, row].sum(), sketch, retain_graph=True)[0]
         assert bool(gradient[0, :, 1].any()) == (1 <= row <= 22)
-
-
-def test_every_parameter_of_the_linear_layer_is_used_once_an_image(trained, latents):
-    layer = trained.layers[0]
-    assert flops(layer, latents[:1]) == 2 * layer.weight.numel()
 
 
 # Batch normalisation
@@ -157,14 +143,14 @@ def test_an_image_depends_on_its_neighbours_latent_in_train_mode_and_not_at_all_
 
 
 @torch.no_grad()
-def test_behind_batch_normalisation_the_mean_of_a_batch_is_beta_whatever_was_drawn(outputs):
+def test_after_batch_normalisation_the_mean_of_a_batch_is_beta_whatever_was_drawn(outputs):
     norm = nn.BatchNorm2d(1).train()
     norm.bias.data.fill_(0.3)
     for batch in (outputs[10][:32], outputs[10][32:] * 5 - 2):
         assert abs(float(norm(batch).mean()) - 0.3) < 1e-5
 
 
-def test_a_bias_in_front_of_batch_normalisation_has_no_effect_and_no_gradient():
+def test_a_bias_before_batch_normalisation_has_no_effect_and_no_gradient():
     torch.manual_seed(0)
     layer, norm, pixels = nn.Conv2d(8, 4, 3, padding=1), nn.BatchNorm2d(4), torch.randn(16, 8, 6, 6)
     before = norm(layer(pixels)).detach()
@@ -246,19 +232,6 @@ def test_with_kernel_3_the_best_served_pixels_are_twice_as_strong_and_with_kerne
         assert torch.allclose((kinds / kinds[0]).sqrt(), torch.tensor(expected).float(), atol=0.1)
 
 
-def test_untrained_generators_with_kernel_4_have_as_strong_a_grid_as_with_kernel_3_and_with_nearest_next_to_none(
-    latents, letters
-):
-    shares: dict[str, list[float]] = {kind: [] for kind in DOUBLING}
-    for kind in DOUBLING:
-        for seed in range(10):
-            with torch.no_grad():
-                shares[kind].append(fastest_share(fresh(seed, width=16, kind=kind)(latents)))
-    three, four, nearest = (median(values) for values in shares.values())
-    assert 0.5 < four / three < 2 and min(three, four) > 10 * nearest
-    assert nearest < fastest_share(letters) < 0.1 * min(three, four)
-
-
 def test_training_has_removed_the_grid_from_the_images_and_evened_the_last_layer_out_most(
     trained, outputs, latents, letters
 ):
@@ -272,7 +245,7 @@ def test_training_has_removed_the_grid_from_the_images_and_evened_the_last_layer
     assert 0.3 < flat[0] < flat[1] < flat[2]
 
 
-def test_hidden_layers_of_the_trained_generator_still_have_a_checkerboard_that_the_image_has_not(outputs):
+def test_hidden_layers_of_the_trained_generator_still_have_a_checkerboard_that_the_image_lacks(outputs):
     shares = []
     for number in (4, 7, 10):
         shares.append(checkerboard_share(outputs[number] - outputs[number].mean((-1, -2), keepdim=True)))
@@ -295,15 +268,6 @@ def test_nearest_and_3x3_costs_nine_sixteenths_of_the_parameters_and_more_than_t
     sizes = [sum(p.numel() for p in layer.parameters()) for layer in (nearest, transposed)]
     assert sizes[0] * 16 == sizes[1] * 9
     assert flops(nearest, maps) * 32 == flops(transposed, maps) * 72
-
-
-def test_with_1x1_kernels_every_image_consists_of_flat_tiles(latents):
-    layers: list[nn.Module] = [nn.Linear(100, 64 * 16), nn.Unflatten(1, (64, 4, 4))]
-    for before, after in ((64, 32), (32, 16), (16, 1)):
-        layers += [nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 1)]
-    with torch.no_grad():
-        tiles = nn.Sequential(*layers)(latents).reshape(64, 4, 8, 4, 8)
-    assert torch.equal(tiles, tiles[:, :, :1, :, :1].expand_as(tiles))
 
 
 # 3x3 convolution, ReLU, tanh
@@ -355,11 +319,3 @@ def test_most_pixels_of_the_trained_generator_are_saturated_and_would_lie_outsid
 
 def test_most_pixels_of_letters_are_out_of_the_reach_of_a_sigmoid(letters):
     assert float((letters < 0).float().mean()) > 0.5
-
-
-def test_inner_doublings_cost_the_same_arithmetic():
-    layers = (
-        (DOUBLING["kernel 4"](32, 16), torch.zeros(1, 32, 4, 4)),
-        (DOUBLING["kernel 4"](16, 8), torch.zeros(1, 16, 8, 8)),
-    )
-    assert len({flops(layer, maps) for layer, maps in layers}) == 1

@@ -188,13 +188,13 @@ def test_the_discriminators_loss_is_lowest_against_a_generator_that_learns_nothi
     assert loss_alone < 0.1 * loss_playing
 
 
-def test_the_non_saturating_gradient_does_not_vanish_where_the_discriminator_is_sure():
+def test_the_non_saturating_gradient_does_not_vanish_where_the_discriminator_is_confident():
     logits = torch.full((64,), -20.0, requires_grad=True)
     non_saturating_generator_loss(logits).backward()
     assert torch.allclose(logits.grad * 64, torch.tensor(-1.0))
 
 
-def test_an_image_depends_on_its_company_in_train_mode_and_not_in_eval_mode():
+def test_an_image_depends_on_the_rest_of_its_batch_in_train_mode_and_not_in_eval_mode():
     generator, _, _ = players(0)
     one, *company = draw_latents(129, SMALL.latent_size, seed=1).split([1, 64, 64])
     with torch.no_grad():

@@ -71,7 +71,7 @@ def medians(name, sign, group="gallery"):
 # The log
 
 
-def test_a_look_leaves_no_trace_and_agrees_with_its_definitions(letters):
+def test_a_check_leaves_no_trace_and_agrees_with_its_definitions(letters):
     machine = choose_machine("cpu", "float32")
     state = start(BASE, machine)
     real = Batches(letters.images, batch_size=64, seed=0)(0)
@@ -258,7 +258,7 @@ def test_healthy_games_with_smaller_rates_have_hardly_any_letters_yet():
     assert min(one["letters"] for one in PLAYED["healthy"]) >= 15
 
 
-def test_mistakes_of_code_are_named_at_the_first_look_and_healthy_games_only_after_a_hundred_updates():
+def test_mistakes_of_code_are_named_at_the_first_check_and_healthy_games_only_after_a_hundred_updates():
     at = {name: [one["named_at"] or math.inf for one in played] for name, played in PLAYED.items()}
     for name in ("wrong range", "wrong mode", "dead generator"):
         assert max(at[name]) == 10
@@ -269,7 +269,7 @@ def test_mistakes_of_code_are_named_at_the_first_look_and_healthy_games_only_aft
         assert statistics.median(at[name]) > 50
 
 
-def test_a_healthy_game_is_called_ill_in_its_first_updates(played):
+def test_a_healthy_game_is_called_faulty_in_its_first_updates(played):
     first = []
     for seed in NEW_SEEDS:
         log = played("healthy", seed).log

@@ -127,7 +127,7 @@ def favourites_of(history: History) -> Tensor:
     return favourites(ring(), history.samples)[0][1:]
 
 
-def test_the_crowd_rotates(corners):
+def test_the_cluster_rotates(corners):
     """Most samples at one mode, at nearly every look; and three modes or more in ten looks, in every seed.
 
     The favourite of evenly spread samples changes, too, but it has few of them.
@@ -137,13 +137,13 @@ def test_the_crowd_rotates(corners):
     assert min(describe(corners["collapses"])["favourites"]) >= 3
 
 
-def test_the_crowd_is_one_and_covering_samples_are_none(corners):
+def test_collapsed_samples_are_one_cluster_and_covering_ones_are_not(corners):
     """Medians over the seeds at the last look: of the share of samples nearest to one mode."""
     shares = {name: statistics.median(describe(corners[name])["crowd"]) for name in corners}
     assert shares["collapses"] > 0.7 > 0.3 > shares["covers"]
 
 
-def test_one_look_tells_little_of_a_wandering_crowd(corners):
+def test_one_check_tells_little_of_a_wandering_cluster(corners):
     """The same seed covers a mode at one look and none at another, in most seeds."""
     covered = corners["collapses"].statistics.covered[1:]
     assert ((covered.amin(dim=0) == 0) & (covered.amax(dim=0) > 0)).sum() >= 3
@@ -204,7 +204,7 @@ def test_a_settled_collapse_has_a_loss_far_below_that_of_a_wandering_one(settled
 
 
 @pytest.mark.slow
-def test_on_the_grid_the_collapsing_settings_cover_at_most_three_modes_at_every_look_and_the_covering_ones_many():
+def test_on_the_grid_the_collapsing_settings_cover_at_most_three_modes_at_every_check_and_the_covering_ones_many():
     found = {preset: play(preset, mixture="grid").statistics.covered[1:] for preset in (COLLAPSES, COVERS)}
     assert found[COLLAPSES].median(dim=1).values.max() <= 3 and found[COVERS][-1].median() >= 10
 
@@ -268,7 +268,7 @@ def test_recorded_covering_preset_is_robust(factor, value, least):
     assert median("COVERS", factor, value) >= least
 
 
-def test_recorded_slow_generator_has_not_arrived():
+def test_recorded_slow_generator_is_undertrained():
     assert median("COVERS", "generator's rate", "0.0001") == 4
     assert median("COVERS", "generator's rate", "0.0001", "good") < 0.005
 
@@ -390,7 +390,7 @@ def test_watching_a_seed_is_training_it():
     assert watched.surface.min() >= 0 and watched.surface.max() <= 1 and watched.surface.shape == (5, 40, 40)
 
 
-def test_the_favourite_is_the_mode_of_the_crowd_whether_it_is_good_or_not():
+def test_the_favourite_is_the_mode_of_the_cluster_whether_it_is_good_or_not():
     mode, share = favourites(ring(), torch.tensor([[[0.0, 1.5], [0.0, 1.4], [0.1, 1.6], [2.0, 0.0]]]))
     assert mode.tolist() == [2] and share.tolist() == [0.75]
 

@@ -407,8 +407,9 @@ def test_with_a_faster_opponent_the_plain_game_is_a_lottery_and_the_penalised_on
     faster = replace(COLLAPSES, discriminator_learning_rate=1e-3)
     lottery = play(faster, total_steps=1000).statistics.covered[-1]
     spread = play(faster, total_steps=250, **PENALTY).statistics
-    assert lottery.max() - lottery.min() >= 3
-    assert spread.covered[-1].median() >= 3 and spread.good[-1].max() < 0.02
+    assert lottery.min() <= 1 and lottery.max() >= 7, "from none to all"
+    assert spread.covered[-1].median() >= 3 and spread.covered[-1].min() >= 2, "every seed spreads"
+    assert spread.good[-1].max() < 0.02
 
 
 @pytest.mark.slow
@@ -435,18 +436,18 @@ def looks(history: History) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_once_the_critic_has_caught_up_its_reading_orders_the_looks_and_is_the_distance_without_the_spring(penalised):
+def test_once_the_critic_has_caught_up_its_reading_orders_the_checks_and_is_the_distance_without_the_spring(penalised):
     true, loss = looks(penalised)
     order = [spearmanr(one, -other).statistic for one, other in zip(true[5:].T, loss[5:].T, strict=True)]
     assert np.median(order) > 0.8
     corrected = 0.1 * (np.sqrt(1 + 2 * -loss[-1] / 0.1) - 1)
-    np.testing.assert_allclose(corrected, true[-1], rtol=0.25)
+    np.testing.assert_allclose(corrected, true[-1], atol=0.06, rtol=0)  # a few hundredths
     early = [spearmanr(one, -other).statistic for one, other in zip(true[:4].T, loss[:4].T, strict=True)]
     assert np.median(early) < 0.5
 
 
 @pytest.mark.slow
-def test_the_plain_discriminators_value_orders_the_looks_the_wrong_way_round(plain):
+def test_the_plain_discriminators_value_orders_the_checks_the_wrong_way_round(plain):
     true, loss = looks(plain)
     assert max(spearmanr(one, -other).statistic for one, other in zip(true.T, loss.T, strict=True)) < -0.5
 

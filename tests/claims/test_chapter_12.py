@@ -307,12 +307,12 @@ def test_recorded_modes_covered_grow_with_the_steps_ahead():
 
 
 def test_recorded_samples_cover_modes_without_hitting_them():
-    assert statistics.median(last("k = 10", "good")) < 0.1
+    assert 0.02 < statistics.median(last("k = 10", "good")) < 0.06, "a few in a hundred"
 
 
-def test_recorded_stepped_copy_also_covers_eight_modes_in_the_median_in_less_than_half_the_time():
+def test_recorded_stepped_copy_also_covers_eight_modes_in_the_median_in_about_a_third_of_the_time():
     assert statistics.median(last("copy, 10 steps", "covered")) == 8
-    assert last_second("copy, 10 steps") < 0.5 * last_second("k = 10")
+    assert 0.3 < last_second("copy, 10 steps") / last_second("k = 10") < 0.4
 
 
 def test_ten_recorded_seeds_do_not_tell_the_copy_from_ten_steps_ahead():

@@ -116,9 +116,9 @@ def arithmetic(count: int) -> tuple[float, float, float, float]:
     return *shares, torch.stack(sums).norm(dim=1).mean().item()  # type: ignore[return-value]
 
 
-def test_arithmetic_works_in_one_of_seven_cases_with_single_latents_a_third_with_three_and_half_with_ten():
+def test_arithmetic_works_in_about_one_of_eight_cases_with_single_latents_a_third_with_three_and_half_with_ten():
     one, three, ten = (arithmetic(count) for count in (1, 3, 10))
-    assert 0.07 < one[2] < 0.22 and 0.25 < three[2] < 0.45 and 0.42 < ten[2] < 0.65
+    assert 0.08 < one[2] < 0.18 and 0.25 < three[2] < 0.45 and 0.42 < ten[2] < 0.65
     assert one[1] + 0.2 < three[1] and three[1] + 0.15 < ten[1], "the letter gets right"
     assert ten[0] - one[0] < 0.2, "hardly more get bold"
     assert one[3] == pytest.approx(300**0.5, abs=0.4) and three[3] == pytest.approx(10, abs=0.4)
@@ -248,7 +248,7 @@ def test_held_out_letters_and_digits_come_nearer_than_the_nearest_training_lette
         pixels = images.flatten(1)
         nearest[name] = nearest_neighbours(pixels, training).distances.square().median() / pixels.shape[1]
     assert best["letters"] < 0.7 * nearest["letters"] and best["digits"] < 0.7 * nearest["digits"]
-    assert best["letters"] < best["digits"] < 4 * best["letters"]
+    assert 1.5 * best["letters"] < best["digits"] < 3 * best["letters"], "about twice the error"
     assert best["moved"] > 5 * best["digits"]
 
 

@@ -98,7 +98,7 @@ def test_the_best_of_28_keeps_more_letters_than_a_straight_step_at_about_the_sam
 @pytest.mark.slow
 def test_three_in_ten_letters_are_lost_by_a_straight_step_of_two():
     kept = torch.cat([ways["straight"][1] for ways in shifted().values()])
-    assert 0.6 < kept.mean() < 0.85
+    assert 0.65 < kept.mean() < 0.8
 
 
 @cache
@@ -205,7 +205,7 @@ def test_the_corrected_middle_is_nearer_than_the_cross_fade(motion):
     assert mean > margin
 
 
-def test_latents_that_were_searched_alone_are_far_worse_than_the_cross_fade_for_the_first_two_motions():
+def test_latents_that_were_searched_separately_are_far_worse_than_the_cross_fade_for_the_first_two_motions():
     for motion in ("leans", "grows bold"):
         mean, margin = gain(motion, "latents alone", "cross-fade")
         assert mean > margin and frames(motion)["latents alone"].mean() > 1.8 * frames(motion)["cross-fade"].mean()

@@ -53,12 +53,12 @@ def test_the_ear_is_right_about_real_drums_and_about_those_that_went_through_the
             assert found[name]["right"] / found[name]["num"] > 0.98
 
 
-def test_the_ear_is_sure_of_most_hisses_although_they_are_no_drums(hearing):
+def test_the_ear_is_confident_about_most_hisses_although_they_are_no_drums(hearing):
     for found in all_of(hearing):
         assert found["hiss"]["sure"] / found["hiss"]["num"] > 0.5
 
 
-def test_the_ear_is_sure_of_half_to_two_thirds_of_the_generated_sounds_and_of_far_more_of_the_hisses(hearing):
+def test_the_ear_is_confident_about_half_to_two_thirds_of_the_generated_sounds_and_of_far_more_of_the_hisses(hearing):
     for found in all_of(hearing):
         made, hiss = found["generator"], found["hiss"]
         assert 0.45 < made["sure"] / made["num"] < 0.7

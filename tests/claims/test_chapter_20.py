@@ -225,7 +225,7 @@ def test_a_distance_in_the_wrong_range_still_falls_and_is_another_number():
         assert abs(run["distance"][-1] / healthy[run["seed"]][-1] - 1) > 0.05
 
 
-def test_a_latent_of_exhibit_11_is_drawn_according_to_its_company():
+def test_the_image_of_a_latent_of_exhibit_11_depends_on_the_rest_of_its_batch():
     training = museum_tests.begun(script(11))
     training.train(4)
     latents = torch.randn(10, museum_script.LATENT_SIZE)
