@@ -127,7 +127,7 @@ def hearing_table(heard: Mapping[str, Mapping[str, Any]], share: Callable[[int, 
 
 @check
 def check_scaled(my_scaled: Callable[[Tensor], Tensor]) -> str:
-    """Exercise 16.9: each frequency brought to the same scale, and cut off at three standard deviations."""
+    """Exercise 16.7: each frequency brought to the same scale, and cut off at three standard deviations."""
     rng = torch.Generator().manual_seed(0)
     offsets, factors = torch.linspace(-6, 2, 5)[:, None], torch.linspace(0.5, 3, 5)[:, None]
     logarithms = torch.randn(40, 5, 30, generator=rng) * factors + offsets

@@ -104,7 +104,7 @@ def _bridge(*, crystals: int, pit: int) -> np.ndarray:
 
 @check
 def check_wanted(my_wanted: Callable[[np.ndarray], Any]) -> str:
-    """Exercise 16.7: levels with many crystals that can be passed."""
+    """Exercise 16.5: levels with many crystals that can be passed."""
     levels = np.stack(
         [_bridge(crystals=crystals, pit=pit) for crystals, pit in ((0, 2), (5, 2), (9, 2), (12, 14), (0, 14), (0, 20))]
     )
@@ -132,7 +132,7 @@ def check_wanted(my_wanted: Callable[[np.ndarray], Any]) -> str:
 
 @check
 def check_wrapped(my_wrapped: Callable[[Tensor, int], Tensor]) -> str:
-    """Exercise 16.8: noise that is continued from the opposite edge."""
+    """Exercise 16.6: noise that is continued from the opposite edge."""
     noise = torch.arange(2 * 3 * 4, dtype=torch.float32).reshape(1, 2, 3, 4)
     answer = my_wrapped(noise.clone(), 2)
     require(
