@@ -1,0 +1,145 @@
+"""Sphinx extension: gives the page that trains a DCGAN its letters, and the numbers that were measured on it.
+
+Before the pages are read it writes `_static/training/letters.js`: 64 images of each capital letter at 16 pixels, drawn
+by `dcgan_core.data.glyphs`, in 16 levels of grey, two pixels a byte. The directive `training-facts` turns the record of
+`python book/measure_training.py` into text, so that no number of the page is typed.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+from dcgan_core.data.glyphs import LETTERS, render
+
+RECORD = Path(__file__).parent.parent / "training.json"
+SIDE = 16  # pixels
+EACH = 64  # images of a letter
+LEVELS = 16  # of grey
+
+
+def write_letters(app):
+    """Writes letters.js, unless it is there already and the same."""
+    if app.builder.format != "html":
+        return
+    target = Path(app.outdir) / "_static" / "training" / "letters.js"
+    script = letters_script()
+    if target.exists() and target.read_text(encoding="utf-8") == script:
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(script, encoding="utf-8")
+
+
+def letter_levels():
+    """The images in the order of the alphabet: uint8 (26 * EACH, SIDE, SIDE), 0 paper to 15 ink."""
+    drawn = [
+        render(EACH, image_size=SIDE, characters=letter, seed=place).images[:, 0]
+        for place, letter in enumerate(LETTERS)
+    ]
+    return np.rint(np.concatenate(drawn) / 255 * (LEVELS - 1)).astype(np.uint8)
+
+
+def letters_script():
+    """The text of letters.js."""
+    left, right = letter_levels().reshape(-1, 2).T
+    about = {
+        "side": SIDE,
+        "each": EACH,
+        "names": LETTERS,
+        "pixels": base64.b64encode((left * LEVELS + right).astype(np.uint8).tobytes()).decode(),
+    }
+    return f"globalThis.TRAINING_LETTERS = {json.dumps(about)};\n"
+
+
+# ------------------------------------------------------------------------------------------------------------ the facts
+
+CANDIDATES = {
+    "simd": "This page: JavaScript, and one loop in WebAssembly with SIMD",
+    "javascript": "The same loop in JavaScript",
+    "cpu": "TensorFlow.js, plain JavaScript",
+    "wasm": "TensorFlow.js, WebAssembly with SIMD",
+    "webgl": "TensorFlow.js, WebGL in software",
+    "onnxruntime": "ONNX Runtime, training build",
+}
+WITHIN = 1000  # rounds, which the table counts
+
+
+def describe(record):
+    """What was measured, as Markdown: a table of candidates, and a table of what grew."""
+    found, grown = record["candidates"], record["grown"]
+    lines = [
+        f"Measured in {record['browser']} on one core of {a_number(record['cores'])} of this kind: "
+        f"{record['processor']}. Other programs kept the machine busy (load {record['load']:.1f}), so the fastest round "
+        "of some says what the candidate can do, and the median what it did.",
+        "",
+        f"| | travels | fastest round | median | {WITHIN:,} rounds at the fastest |",
+        "|---|---|---|---|---|",
+    ]
+    for name, title in CANDIDATES.items():
+        if name not in found:
+            continue
+        one = found[name]
+        size = f"{one['bytes'] / 1000:,.0f} kB"
+        times = ["–"] * 3
+        if "fastest" in one:
+            times = [
+                *(f"{one[kind]:,.0f} ms" for kind in ("fastest", "median")),
+                duration(WITHIN * one["fastest"] / 1000),
+            ]
+        lines.append(f"| {title} | {size} | {' | '.join(times)} |")
+    lines.append("")
+    if "refused" in found.get("wasm", {}):
+        lines += [
+            f"TensorFlow.js {found['tensorflow']} cannot train a convolution with its WebAssembly (“"
+            f"{found['wasm']['refused']}”). The machine had no graphics card, so WebGL ran in software, which says nothing "
+            "about a real one" + ("." if found["webgpu"] else "; WebGPU was not there at all."),
+            "",
+        ]
+    if "onnxruntime" in found:
+        lines += [
+            f"The training build of ONNX Runtime was left out unmeasured for its size (`{found['onnxruntime']['file']}` "
+            "of onnxruntime-web 1.19.2, the last release that we found to have one).",
+            "",
+        ]
+    lines += [
+        f"What grows, with the letters {', '.join(grown['letters'])} and the learning rate {grown['rate']:g}: the fraction "
+        "of samples that the book's letter classifier takes for one of these letters with a certainty of at least 90%, "
+        f"for each of {len(grown['shares'])} seeds. Of the real images it recognises {grown['real']:.0%}.",
+        "",
+        "| rounds | " + " | ".join(f"{rounds:,}" for rounds in grown["rounds"]) + " |",
+        "|---" * (len(grown["rounds"]) + 1) + "|",
+    ]
+    lines += [
+        f"| seed {seed} | " + " | ".join(f"{share:.0%}" for share in shares) + " |"
+        for seed, shares in enumerate(grown["shares"])
+    ]
+    return "\n".join(lines)
+
+
+def a_number(count):
+    return {1: "one", 2: "two", 4: "four", 8: "eight"}.get(count, str(count))
+
+
+def duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+class TrainingFacts(SphinxDirective):
+    """`training-facts`: what was measured of training in the page, from the record."""
+
+    def run(self):
+        self.env.note_dependency(str(RECORD))
+        container = nodes.container()
+        lines = describe(json.loads(RECORD.read_text(encoding="utf-8"))).splitlines()
+        self.state.nested_parse(StringList(lines, source=str(RECORD)), self.content_offset, container)
+        return container.children
+
+
+def setup(app):
+    app.connect("builder-inited", write_letters)
+    app.add_directive("training-facts", TrainingFacts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
