@@ -72,43 +72,44 @@ def describe(record):
     """What was measured, as Markdown: a table of candidates, and a table of what grew."""
     found, grown = record["candidates"], record["grown"]
     lines = [
-        f"Measured in {record['browser']} on one core of {a_number(record['cores'])} of this kind: "
-        f"{record['processor']}. Other programs kept the machine busy (load {record['load']:.1f}), so the fastest round "
-        "of some says what the candidate can do, and the median what it did.",
+        f"Measured in {record['browser']} on a processor of the kind {record['processor']}. Other programs kept its "
+        f"{record['cores']} cores busy (load {record['load']:.0f}), so the table has the time for which the browser's "
+        "thread was at work, beside the time that passed.",
         "",
-        f"| | travels | fastest round | median | {WITHIN:,} rounds at the fastest |",
+        f"| | travels | work per round | median time per round | work in {WITHIN:,} rounds |",
         "|---|---|---|---|---|",
     ]
     for name, title in CANDIDATES.items():
-        if name not in found:
-            continue
-        one = found[name]
-        size = f"{one['bytes'] / 1000:,.0f} kB"
-        times = ["–"] * 3
-        if "fastest" in one:
-            times = [
-                *(f"{one[kind]:,.0f} ms" for kind in ("fastest", "median")),
-                duration(WITHIN * one["fastest"] / 1000),
+        if name in found:
+            one = found[name]
+            work, median = one.get("work"), one.get("median")
+            cells = [
+                f"{one['bytes'] / 1000:,.0f} kB",
+                f"{work:,.0f} ms" if work else "–",
+                f"{median:,.0f} ms" if median else "–",
+                duration(WITHIN * work / 1000) if work else "–",
             ]
-        lines.append(f"| {title} | {size} | {' | '.join(times)} |")
+            lines.append(f"| {title} | {' | '.join(cells)} |")
     lines.append("")
     if "refused" in found.get("wasm", {}):
         lines += [
-            f"TensorFlow.js {found['tensorflow']} cannot train a convolution with its WebAssembly (“"
-            f"{found['wasm']['refused']}”). The machine had no graphics card, so WebGL ran in software, which says nothing "
-            "about a real one" + ("." if found["webgpu"] else "; WebGPU was not there at all."),
+            f"TensorFlow.js {found['tensorflow']} cannot train a convolution with its WebAssembly: “"
+            f"{found['wasm']['refused']}”. The machine had no graphics card, so WebGL ran in software, in a process of "
+            "its own; that says nothing about a real card. "
+            + ("" if found["webgpu"] else "There was no WebGPU. ")
+            + "The sizes are those of the library alone.",
             "",
         ]
     if "onnxruntime" in found:
         lines += [
-            f"The training build of ONNX Runtime was left out unmeasured for its size (`{found['onnxruntime']['file']}` "
-            "of onnxruntime-web 1.19.2, the last release that we found to have one).",
+            "The training build of ONNX Runtime was left out unmeasured for its size. It is "
+            f"`{found['onnxruntime']['file']}` of onnxruntime-web 1.19.2; we found none in later releases.",
             "",
         ]
     lines += [
-        f"What grows, with the letters {', '.join(grown['letters'])} and the learning rate {grown['rate']:g}: the fraction "
-        "of samples that the book's letter classifier takes for one of these letters with a certainty of at least 90%, "
-        f"for each of {len(grown['shares'])} seeds. Of the real images it recognises {grown['real']:.0%}.",
+        f"What grows, with the letters {', '.join(grown['letters'])} and the learning rate {grown['rate']:g}: the "
+        "fraction of samples that the book's letter classifier takes for one of these letters with a certainty of at "
+        f"least 90%, for each of {len(grown['shares'])} seeds. Of the real images it recognises {grown['real']:.1%}.",
         "",
         "| rounds | " + " | ".join(f"{rounds:,}" for rounds in grown["rounds"]) + " |",
         "|---" * (len(grown["rounds"]) + 1) + "|",
@@ -118,10 +119,6 @@ def describe(record):
         for seed, shares in enumerate(grown["shares"])
     ]
     return "\n".join(lines)
-
-
-def a_number(count):
-    return {1: "one", 2: "two", 4: "four", 8: "eight"}.get(count, str(count))
 
 
 def duration(seconds):

@@ -21,9 +21,10 @@ TOLERANCE = 1e-4  # of the largest number in a tensor, as the page says
 GAME = GAMES["non-saturating"]
 
 BEGIN = """
-const kernel = input.compiled ? new WebAssembly.Module(Uint8Array.from(atob(MULTIPLY.program), (c) => c.charCodeAt(0))) : null;
-const engine = makeEngine(kernel);
-const run = engine.start({ images: [new Float32Array(256)], rate: input.rate, seed: 1, batch: input.batch, width: input.width, shown: input.batch });
+const program = Uint8Array.from(atob(MULTIPLY.program), (one) => one.charCodeAt(0));
+const engine = makeEngine(input.compiled ? new WebAssembly.Module(program) : null);
+const { rate, batch, width } = input;
+const run = engine.start({ images: [new Float32Array(256)], rate, seed: 1, batch, width, shown: batch });
 const parameters = (network) => network.flatMap((layer) => layer.parameters);
 const fill = (network, lists) => parameters(network).forEach(({ values }, i) => values.set(lists[i]));
 const numbers = (network, kind) => parameters(network).map((one) => [...one[kind]]);
@@ -106,7 +107,8 @@ const fake = engine.forward(run.generator, run.latents, true), images = [...fake
 const lossD = engine.discriminatorGradients(run, run.real, fake);
 const ofD = numbers(run.discriminator, "gradient");
 const lossG = engine.generatorGradients(run, fake);
-return { images, lossD, ofD, lossG, ofG: numbers(run.generator, "gradient"), after: numbers(run.discriminator, "gradient") };
+const [ofG, after] = [run.generator, run.discriminator].map((network) => numbers(network, "gradient"));
+return { images, lossD, ofD, lossG, ofG, after };
 """
 
 
