@@ -270,6 +270,6 @@
     state: () => ({ rounds, playing, losses: history[history.length - 1], letters: [...letters].sort().join(""), compiled: kernel !== null, curve: history.length }),
     advance: (count) => advance(count, Infinity),
     ready: () => ready,
-    pictures: () => [...latest],
+    pictures: () => [...(latest ?? [])],
   };
 })();
