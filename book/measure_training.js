@@ -69,7 +69,8 @@ function grow(program, letters, rate, seed, moments, latents) {
     while (run.rounds < moment) engine.advance(run);
     const drawn = [];
     for (let i = 0; i < latents.length; i += size) {
-      drawn.push(...engine.forward(run.generator, Float32Array.from(latents.slice(i, i + size)), false));
+      run.latents.set(latents.slice(i, i + size));
+      drawn.push(...engine.forward(run.generator, run.latents, false));
     }
     return drawn;
   });

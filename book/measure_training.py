@@ -159,7 +159,7 @@ def grown(browser: Browser) -> dict:
         drawn = page.evaluate(
             "(given) => grow(...given)", [program(), WANTED, RATE, seed, list(MOMENTS), latents.tolist()]
         )
-        shares.append([recognised(torch.tensor(images).view(-1, 1, 16, 16)) for images in drawn])
+        shares.append([recognised(torch.tensor(images, dtype=torch.float32).view(-1, 1, 16, 16)) for images in drawn])
         print(seed, shares[-1], flush=True)
     page.close()
     levels = torch.from_numpy(training_page.letter_levels()).float().view(len(LETTERS), -1, 1, 16, 16)

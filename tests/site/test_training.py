@@ -257,6 +257,11 @@ def test_without_webassembly_simd_one_sentence_says_so_and_the_numbers_are_the_s
     assert scripted("delete window.WebAssembly;").is_visible("#tr-slow")
 
 
+def test_a_browser_that_allows_no_worker_is_one_sentence(scripted):
+    page = scripted("window.Worker = function () { throw new Error('no worker here'); };")
+    assert status(page) == "The training cannot begin: no worker here"
+
+
 def test_without_javascript_no_dead_control_is_shown(browser, site):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

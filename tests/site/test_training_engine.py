@@ -209,6 +209,13 @@ def test_the_two_products_of_matrices_agree_where_blocks_do_not_fit(evaluate):
     assert len(set(found)) == 6
 
 
+def test_numbers_from_elsewhere_are_refused(evaluate):
+    """The compiled program knows places in one memory only, and would read others there."""
+    body = """try { engine.forward(run.generator, new Float32Array(input.batch * 32), false); return ""; }
+    catch (error) { return error.message; }"""
+    assert evaluate(body) == "These numbers do not lie in the engine's memory."
+
+
 def test_a_seed_decides_everything_and_weights_are_drawn_as_the_paper_says(evaluate):
     body = """return [5, 5, 6].map((seed) => {
       const run = engine.start({ images: [new Float32Array(256)], rate: 0.001, seed });

@@ -27,6 +27,7 @@ function makeEngine(kernel) {
 
   /* c (m x n) = or += a (m x k) times b (k x n); `row` and `column` say how far apart the rows and columns of a lie. */
   function product(a, row, column, b, c, m, k, n, add) {
+    if (![a, b, c].every((one) => one.buffer === memory.buffer)) throw new Error("These numbers do not lie in the engine's memory.");
     if (fast && n % 4 === 0) return void fast(a.byteOffset, row, column, b.byteOffset, c.byteOffset, m, k, n, add);
     if (!add) c.fill(0);
     for (let i = 0; i < m; i++) {

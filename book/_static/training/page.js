@@ -243,8 +243,6 @@
     makeLetters();
     kernel = compiled();
     $("slow").hidden = kernel !== null;
-    $("fallback").hidden = true;
-    $("apparatus").hidden = false;
     worker = makeWorker();
     $("play").addEventListener("click", () => {
       setPlaying(!playing);
@@ -265,7 +263,11 @@
     return restart();
   }
 
-  begin();
+  try {
+    begin();
+  } catch (error) { // an old browser, or one that allows no worker
+    announce(`The training cannot begin: ${error.message}`);
+  }
   globalThis.training = { // for tests, and for the curious
     state: () => ({ rounds, playing, losses: history[history.length - 1], letters: [...letters].sort().join(""), compiled: kernel !== null, curve: history.length }),
     advance: (count) => advance(count, Infinity),
