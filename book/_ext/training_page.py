@@ -109,7 +109,7 @@ def describe(record):
     lines += [
         f"What grows, with the letters {', '.join(grown['letters'])} and the learning rate {grown['rate']:g}: the "
         "fraction of samples that the book's letter classifier takes for one of these letters with a certainty of at "
-        f"least 90%, for each of {len(grown['shares'])} seeds. Of the real images it recognises {grown['real']:.1%}.",
+        f"least 90%, for each of {len(grown['shares'])} seeds. It recognises {grown['real']:.1%} of the real images.",
         "",
         "| rounds | " + " | ".join(f"{rounds:,}" for rounds in grown["rounds"]) + " |",
         "|---" * (len(grown["rounds"]) + 1) + "|",
