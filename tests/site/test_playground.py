@@ -427,9 +427,12 @@ def test_only_the_playground_reads_its_address():
     root = Path(__file__).parent.parent.parent
     scripts = [*(root / "book" / "_static").rglob("*.js"), *(root / "dcgan_core" / "teaching").glob("*.js")]
     reading = re.compile(r"\b(location|hash(change)?|referrer|URLSearchParams|localStorage|postMessage|onmessage)\b")
+    own_worker = re.compile(r"\b(worker|scope|made)\.(post|on)message\b", re.IGNORECASE)  # made of the page's own text
     assert len(scripts) >= 7
     found = {
-        path.relative_to(path.parent.parent).as_posix() for path in scripts if reading.search(path.read_text("utf-8"))
+        path.relative_to(path.parent.parent).as_posix()
+        for path in scripts
+        if reading.search(own_worker.sub("", path.read_text("utf-8")))
     }
     assert found == {"playground/page.js", "playground/link.js"}
 
