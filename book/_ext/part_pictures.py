@@ -26,6 +26,7 @@ PICTURES = {  # part: chapter, name of the figure; light ones, which say somethi
     "Using it": ("16_applications", "fig-16-levels"),
     "Sharper": ("21_modern_gan", "fig-21-phase"),
 }
+FILLED = {"Start here"}  # so wide that only its right end is shown, as high as its field
 PLACE = re.compile(r'<img data-figure="([\w/]+)#([\w-]+)">')
 
 
@@ -48,8 +49,9 @@ def part_list(contents, title):
         if chapter not in names:
             raise ExtensionError(f"the picture of the part {part!r} is from {chapter}, which is not in it")
         titles = ", ".join(escape(title(int(name[:2])).split(". ", 1)[1]) for name in names)
+        filled = ' class="part-filled"' if part in FILLED else ""
         items.append(
-            f'<li><span class="part-picture"><img data-figure="notebooks/{chapter}#{figure}"></span>'
+            f'<li{filled}><span class="part-picture"><img data-figure="notebooks/{chapter}#{figure}"></span>'
             f'<a href="../notebooks/{names[0]}.html">{escape(part)}</a> <span>{titles}</span></li>'
         )
     return f'<ul class="parts">\n{chr(10).join(items)}\n</ul>'

@@ -159,7 +159,7 @@ def test_a_chapter_leads_to_the_step_of_which_it_speaks(address):
 def test_the_link_opens_the_playground_on_that_step(visit, address, step):
     page = visit(address, http=True, still=True)
     page.locator(f'.bd-article a[href$="#step={step}"]').click()
-    page.wait_for_function("window.playground")
+    page.wait_for_function("window.playground && playground.state")
     state = page.evaluate("playground.state()")
     assert state["told"] == step and state["round"] == 0 and not state["playing"]
     assert page.locator("[data-step][aria-pressed=true]").get_attribute("data-step") == step
@@ -169,7 +169,7 @@ def test_the_link_opens_the_playground_on_that_step(visit, address, step):
 
 def test_a_link_to_a_step_plays_it_and_a_step_that_is_none_is_named(visit):
     page = visit("book/playground.html#step=collapse")
-    page.wait_for_function("playground.state().playing && playground.state().round > 0")
+    page.wait_for_function("playground.state && playground.state().playing && playground.state().round > 0")
     page.evaluate("location.hash = 'step=poker'")
     expect(page.locator("#pg-ignored")).to_contain_text("step=poker")
     assert page.evaluate("playground.state().told") == "collapse"
