@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from docutils import nodes
+from matplotlib.figure import Figure
 from sphinx.errors import ExtensionError
 
 from dcgan_core.teaching import plots
@@ -136,3 +138,33 @@ def test_the_picture_is_found_in_the_chapter_with_its_text():
     assert part_pictures.picture(page, "fig-2") == '<img src="../_images/b.svg" alt="Rings.">'
     with pytest.raises(ExtensionError, match="fig-3"):
         part_pictures.picture(page, "fig-3")
+
+
+def test_a_picture_of_a_part_is_the_drawing_without_labels_ticks_legend_and_margin(tmp_path):
+    figure = Figure(figsize=(2, 2))
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], color=plots.REAL, label="a line")
+    left.legend()
+    left.set_title("a title")
+    right.imshow([[0, 1]])
+    figure.savefig(tmp_path / "c.svg")
+    image = part_pictures.unlabelled('<img src="c.svg" alt="A line.">', tmp_path)
+    assert image == '<img src="c-part.svg" alt="A line.">'
+    before, after = ((tmp_path / name).read_text() for name in ("c.svg", "c-part.svg"))
+    for group in ("text_1", "legend_1", "matplotlib.axis_1"):
+        assert f'id="{group}"' in before and f'id="{group}"' not in after
+    assert plots.REAL.lower() in after and "data:image/png" in after and dark_twins.MARK in after
+    x, y, width, height = (float(number) for number in re.search('viewBox="([^"]*)"', after)[1].split())
+    boxes = [panel.get_position() for panel in (left, right)]
+    assert (x, width) == pytest.approx((boxes[0].x0 * 144, (boxes[1].x1 - boxes[0].x0) * 144), abs=0.01)
+    assert height == pytest.approx(max(box.height for box in boxes) * 144, abs=0.01) and y > 0
+
+
+def test_a_drawing_without_panels_keeps_its_margin():
+    figure = Figure(figsize=(2, 2))
+    panel = figure.subplots()
+    panel.axis("off")
+    panel.bar([0], [1], color=plots.REAL)
+    drawing = io.StringIO()
+    figure.savefig(drawing, format="svg")
+    assert 'viewBox="0 0 144 144"' in part_pictures.without_labels(drawing.getvalue())

@@ -2,13 +2,14 @@
 
 The directive `parts` reads the contents (_toc.yml) and writes a list: the name of each part that has chapters, which
 leads to the first, their titles, and a place for a picture. When all pages are built, the picture is found in the
-chapter, with the text that it has there for those who cannot see it: so it is the figure that the chapter drew, and
-weighs nothing for those who do not scroll that far.
+chapter, with the text that it has there for those who cannot see it. It is the figure that the chapter drew, without
+what nobody could read at a third of its size: labels, ticks and legends, and the margin that they took.
 """
 
 import re
 from html import escape
 from pathlib import Path
+from xml.etree import ElementTree
 
 import yaml
 from claims_page import ROOT, chapter_title
@@ -26,7 +27,9 @@ PICTURES = {  # part: chapter, name of the figure; light ones, which say somethi
     "Using it": ("16_applications", "fig-16-levels"),
     "Sharper": ("21_modern_gan", "fig-21-phase"),
 }
-FILLED = {"Start here"}  # so wide that only its right end is shown, as high as its field
+FILLED = {"Start here"}  # so wide that only its middle is shown, as high as its field
+SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+UNREADABLE = re.compile(r"(text|legend|matplotlib\.axis)_\d+")  # ids of Matplotlib's groups
 PLACE = re.compile(r'<img data-figure="([\w/]+)#([\w-]+)">')
 
 
@@ -66,6 +69,38 @@ def picture(page, figure):
     return f'<img src="{source}" alt="{text}">'
 
 
+def without_labels(drawing):
+    """The text of an SVG file of Matplotlib with its panels alone, cut to the smallest rectangle that holds them.
+
+    A drawing with a panel that has no background, as one of boxes and arrows, keeps its margin.
+    """
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", XLINK)
+    root = ElementTree.fromstring(drawing)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if UNREADABLE.fullmatch(child.get("id", "")):
+                parent.remove(child)
+    panels = [group for group in root.iter(f"{{{SVG}}}g") if group.get("id", "").startswith("axes_")]
+    grounds = [panel.find(f"{{{SVG}}}g[1]/{{{SVG}}}path[@style='fill: #ffffff']") for panel in panels]
+    if panels and None not in grounds:
+        numbers = [[float(one) for one in re.findall(r"-?[\d.]+", ground.get("d"))] for ground in grounds]
+        x, y = ([one for four in numbers for one in four[start::2]] for start in (0, 1))
+        width, height = max(x) - min(x), max(y) - min(y)
+        root.set("viewBox", f"{min(x):g} {min(y):g} {width:g} {height:g}")
+        root.set("width", f"{width:g}pt")
+        root.set("height", f"{height:g}pt")
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def unlabelled(image, folder):
+    """The <img> with the source changed to a copy of its drawing without labels, which is written beside it."""
+    source = re.search(r'src="([^"]*)\.svg"', image)[1]
+    drawing = (folder / f"{source}.svg").read_text(encoding="utf-8")
+    (folder / f"{source}-part.svg").write_text(without_labels(drawing), encoding="utf-8")
+    return image.replace(f"{source}.svg", f"{source}-part.svg")
+
+
 class Parts(SphinxDirective):
     def run(self):
         contents = ROOT / "_toc.yml"
@@ -81,7 +116,10 @@ def fill(app, exception):
     site = Path(app.outdir)
     for path in site.glob("book/*.html"):  # as deep in the site as the chapters: pictures have the same address
         page = path.read_text(encoding="utf-8")
-        filled = PLACE.sub(lambda at: picture((site / f"{at[1]}.html").read_text(encoding="utf-8"), at[2]), page)
+        filled = PLACE.sub(
+            lambda at: unlabelled(picture((site / f"{at[1]}.html").read_text(encoding="utf-8"), at[2]), site / "book"),
+            page,
+        )
         if filled != page:
             path.write_text(filled, encoding="utf-8")
 
