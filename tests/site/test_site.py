@@ -56,8 +56,8 @@ def test_links_and_resources_within_the_site_exist(page):
         if not target.exists():
             broken.append(address.geturl())
         elif address.fragment and target.suffix == ".html" and target in PAGES:
-            soup = parse(target)
-            if not soup.find(id=unquote(address.fragment)) and not soup.find(attrs={"name": address.fragment}):
+            soup, name, step = parse(target), unquote(address.fragment), address.fragment.removeprefix("step=")
+            if not (soup.find(id=name) or soup.find(attrs={"name": name}) or soup.find(attrs={"data-step": step})):
                 broken.append(address.geturl())
     assert broken == []
 
