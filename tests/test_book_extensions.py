@@ -221,7 +221,7 @@ def test_every_claim_of_every_chapter_is_listed_with_its_line():
         source = path.read_text(encoding="utf-8")
         claims = claims_page.read_claims(path)
         assert len(claims) == len(re.findall(r"^def test_", source, re.M)) > 0
-        for claim, _, line in claims:
+        for claim, _, line, _ in claims:
             name = re.match(r"def (test_\w+)\(", source.splitlines()[line - 1])[1]
             assert claims_page.sentence(name) == claim
 

@@ -63,11 +63,16 @@ def sentence(name):
     return f"{text[:1].upper()}{text[1:]}."
 
 
+def address(path, name):
+    """Where the claim stands on the page: `chapter-10-the-crowd-rotates`, of the names of the file and of the test."""
+    return nodes.make_id(f"{path.stem.removeprefix('test_')} {name.removeprefix('test_')}")
+
+
 def read_claims(path):
-    """(claim, explanation, line) of every test in the file, in order; the explanation is the docstring or None."""
+    """(claim, explanation, line, address) of every test in the file, in order; explained by the docstring, or None."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tests = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
-    return [(sentence(test.name), ast.get_docstring(test), test.lineno) for test in tests]
+    return [(sentence(test.name), ast.get_docstring(test), test.lineno, address(path, test.name)) for test in tests]
 
 
 def chapters(folder=CLAIMS):
@@ -90,18 +95,20 @@ class Claims(SphinxDirective):
     """All claims, a section for each chapter, after a line that counts them."""
 
     def run(self):
-        address = self.config.html_theme_options.get("repository_url", "")
+        repository = self.config.html_theme_options.get("repository_url", "")
         counts, sections = Counter(), []
         for number, paths in chapters().items():
             items = nodes.bullet_list()
             for path in paths:
                 self.env.note_dependency(str(path))
-                for claim, explanation, line in read_claims(path):
-                    link = f"{address}/blob/main/{path.relative_to(ROOT).as_posix()}#L{line}"
+                for claim, explanation, line, name in read_claims(path):
+                    link = f"{repository}/blob/main/{path.relative_to(ROOT).as_posix()}#L{line}"
                     paragraph = nodes.paragraph("", f"{claim} ", nodes.reference("", "test", refuri=link))
-                    items += nodes.list_item("", paragraph)
+                    items += nodes.list_item("", paragraph, ids=[name])
                     if explanation:
                         paragraph += nodes.Text(f": {' '.join(explanation.replace('`', '').split())}")
+                    sign = {"refid": name, "reftitle": "Link to this claim", "classes": ["headerlink"]}
+                    paragraph += nodes.reference("", "#", internal=True, **sign)
                     counts[number] += 1
             title = "In several chapters" if number is None else chapter_title(number)
             section = nodes.section("", nodes.title("", title), items, ids=[nodes.make_id(title)])

@@ -41,8 +41,15 @@
     return found;
   }
 
-  /* A link holds a game of the reader's own; without one the page opens on the story. */
+  /* A chapter's link names a step of the story, any other holds a game of the reader's own; without one the page opens on
+     the story. */
   function open() {
+    const step = Story.named(location.hash);
+    if (step) {
+      $("ignored").hidden = true;
+      tell(step);
+      return true;
+    }
     const found = fromAddress();
     if (!Object.keys(found).length) return false;
     told = null;

@@ -21,7 +21,10 @@ const Story = (() => {
   /* All settings of a step, the seed included. */
   const settingsOf = (name) => ({ ...DEFAULTS, ...STEPS[name].settings });
 
-  return { DEFAULTS, STEPS, settingsOf };
+  /* The step that an address names, as chapters do: "#step=collapse" and nothing more. Null for any other. */
+  const named = (fragment) => Object.keys(STEPS).find((name) => fragment === `#step=${name}`) || null;
+
+  return { DEFAULTS, STEPS, settingsOf, named };
 })();
 
 if (typeof module !== "undefined") module.exports = Story;
