@@ -81,7 +81,7 @@ def render(
     for mask, character, typeface, pose in zip(masks, letter.tolist(), font.tolist(), poses.tolist(), strict=True):
         master = _master(characters[character], typeface, image_size * SUPERSAMPLING)
         posed = master.transform(master.size, Image.Transform.AFFINE, pose, Image.Resampling.BILINEAR)
-        mask[:] = posed.reduce(SUPERSAMPLING)
+        mask[:] = np.asarray(posed.reduce(SUPERSAMPLING))
 
     factors = np.array([(bold, slanted) for _, bold, slanted in FONTS], np.int64)[font]
     images = masks[:, None] if channels == 1 else _coloured(masks, rng)
