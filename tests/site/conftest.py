@@ -20,9 +20,7 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
 SITE = Path(os.environ.get("DCGAN_SITE", ROOT / "_build" / "html"))
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"))), None
-)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 ARGUMENTS += ["--disable-component-update", "--disable-sync"]  # it would try the network by itself
 COLOURS = ["color-contrast", "link-in-text-block"]  # axe's rules about colours, which take most of its time
