@@ -541,12 +541,12 @@ def loaded(page) -> dict[str, int]:
     )
 
 
-def test_page_works_from_a_server_and_weighs_less_than_1_6_megabytes_before_the_first_touch(visit):
+def test_page_works_from_a_server_and_weighs_less_than_1_7_megabytes_before_the_first_touch(visit):
     page = visit(PAGE, http=True)
     page.wait_for_selector("#latent-explorer.le-ready")
     page.wait_for_load_state("networkidle")
     assert any("sketch.js" in name for name in loaded(page)) and not any("/weights.js" in name for name in loaded(page))
-    assert sum(loaded(page).values()) < 1_600_000  # a tenth of them reads the letter
+    assert sum(loaded(page).values()) < 1_700_000  # a tenth of them reads the letter; 62 kB are the typeface
 
 
 def test_explorer_weighs_less_than_three_megabytes_in_all(visit):
